@@ -1,0 +1,170 @@
+"""The catalog that users hold: opens a database and wires everything to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from pgsim.catalog.rows import Rows
+from pgsim.catalog.workspaces import Workspace, Workspaces
+from pgsim.config import Config
+from pgsim.db.engine import Database
+from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
+from pgsim.query.execute import search
+from pgsim.query.request import Request
+from pgsim.slices.manager import Slices
+from pgsim.types import Combine, Order
+from pgsim.vectors.space import Spaces
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from pgsim.query.result import Hits
+
+
+def connect(url: str | None = None, workspace: str | None = None) -> Catalog:
+    """Open a catalog.
+
+    Parameters
+    ----------
+    url : str, optional
+        A PostgreSQL 16 to 18 with pgvector 0.8 or later; by default ``PGSIM_DATABASE_URL``, else the embedded server,
+        which is started where it does not run, and left running.
+    workspace : str, optional
+        The workspace; by default ``PGSIM_WORKSPACE``, else ``default``.
+
+    Returns
+    -------
+    Catalog
+        Close it, or use it in a ``with`` statement.
+
+    Raises
+    ------
+    ConnectionFailedError, UnsupportedServerError, SchemaError, NotFoundError
+    """
+    return Catalog.open(Config.load(database_url=url, workspace=workspace))
+
+
+class Catalog:
+    """A workspace of a database: its data rows, embedding types and slices, and the search over them.
+
+    Attributes
+    ----------
+    db : Database
+        The database.
+    workspace : Workspace
+        The workspace.
+    workspaces : Workspaces
+        All workspaces of the database.
+    rows : Rows
+        The data rows.
+    embeddings : Spaces
+        The embedding types.
+    slices : Slices
+        The slices.
+    """
+
+    def __init__(self, db: Database, workspace: str) -> None:
+        self.db = db
+        self.workspaces = Workspaces(db)
+        self.workspace: Workspace = self.workspaces.get(workspace)
+        self.slices = Slices(db, self.workspace)
+        self.rows = Rows(db, self.workspace.id, release_anchors=self.slices.release_anchors)
+        self.embeddings = Spaces(db, self.workspace.id)
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Open the configured database and workspace."""
+        db = Database.open(config)
+        try:
+            return cls(db, config.workspace)
+        except BaseException:
+            db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections; an embedded server goes on running."""
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def search(
+        self,
+        embedding: str | int | None = None,
+        anchors: Iterable[Any] = (),
+        *,
+        not_anchors: Iterable[Any] = (),
+        combine: str = Combine.NEAREST,
+        score: tuple[float, float] = DEFAULT_SCORE_RANGE,
+        where: Any = None,
+        limit: int | None = DEFAULT_SEARCH_LIMIT,
+        order: str = Order.DESC,
+        exclude_anchors: bool = False,
+        exact: bool = False,
+        count: bool = False,
+        after: str | None = None,
+    ) -> Hits:
+        """Find data rows by their similarity to anchors.
+
+        Parameters
+        ----------
+        embedding : str or int, optional
+            The embedding type; may be left out where only one holds vectors of all anchor rows.
+        anchors, not_anchors : iterable of str, int or array_like
+            Positive and negative anchors: ids of data rows, or vectors of shape (d,).
+        combine : {"nearest", "mean", "centroid"}
+            The smallest distance over the positive anchors, their mean, or the distance to the anchors' mean vector.
+        score : (float, float)
+            Least and greatest score, both ends inclusive.
+        where : str, dict or Filter, optional
+            Condition over data rows, such as ``"metadata.split = 'train'"``.
+        limit : int or None
+            Rows at most; None is every row in range.
+        order : {"desc", "asc"}
+            Most or least similar first.
+        exclude_anchors : bool
+            Leave anchor rows out.
+        exact : bool
+            Answer without the index.
+        count : bool
+            Also count every row in range.
+        after : str, optional
+            Cursor of the page before.
+
+        Returns
+        -------
+        Hits
+            The rows, and how they were found.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError, LimitError
+        """
+        request = Request.of(
+            anchors,
+            not_anchors,
+            embedding=embedding,
+            combine=combine,
+            score=score,
+            where=where,
+            limit=limit,
+            order=order,
+            exclude_anchors=exclude_anchors,
+            exact=exact,
+            count=count,
+            after=after,
+        )
+        return search(self.db, self.workspace, request)
+
+    def session(self) -> Session:
+        """Open a SQLAlchemy session in this workspace.
+
+        In it, ``pgsim.similar`` searches this workspace, and ``select(pgsim.DataRow)`` sees this workspace's rows only.
+        """
+        from pgsim.session import WorkspaceSession
+
+        return WorkspaceSession(self.db.engine, self.workspace)

@@ -1,0 +1,263 @@
+"""Data rows: import, look up, list, count, delete and export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from pgsim.catalog.row_export import export_rows
+from pgsim.catalog.row_import import import_rows, lines_of_file, lines_of_mappings
+from pgsim.db.sql import query
+from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
+from pgsim.files.documents import quoted
+
+if TYPE_CHECKING:
+    from pgsim.db.engine import Database
+    from pgsim.files.report import ImportReport, Progress
+
+ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], object]
+
+#: Names that a message lists; the rest is counted.
+_NAMED = 10
+_EVERY = sql.SQL("true")
+
+
+class Rows:
+    """The data rows of a workspace.
+
+    Parameters
+    ----------
+    db : Database
+        Where they are.
+    workspace_id : int
+        The workspace.
+    release_anchors : callable, optional
+        Called with a connection and ids before a forced deletion: turns these anchors of slices into vectors.
+    """
+
+    def __init__(self, db: Database, workspace_id: int, *, release_anchors: ReleaseAnchors | None = None) -> None:
+        self._db = db
+        self._workspace_id = workspace_id
+        self._release_anchors = release_anchors
+
+    def import_file(self, path: str | Path, *, strict: bool = False, progress: Progress | None = None) -> ImportReport:
+        """Import rows from NDJSON, in one transaction.
+
+        Keys that a line has replace, others of an existing row stay; a line without ``id`` makes a row with a new id.
+        ``null`` clears a ``uri``, ``content``, ``dataset``, ``metadata`` or ``media``.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, plain, .gz or .zst; ``-`` is standard input.
+        strict : bool
+            Any rejected line undoes the whole import.
+        progress : callable, optional
+            Called with the step, the lines done and None, as their number is not known.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be read or is damaged; nothing of it stays.
+        ImportRejectedError
+            With ``strict``; carries the report.
+        """
+        return import_rows(self._db, self._workspace_id, lines_of_file(path), strict=strict, progress=progress)
+
+    def add(
+        self, rows: Iterable[Mapping[str, Any]], *, strict: bool = False, progress: Progress | None = None
+    ) -> ImportReport:
+        """Import rows given as mappings with the keys of a file's lines, in one transaction.
+
+        Parameters
+        ----------
+        rows : iterable of mapping
+            Read as a stream; ``line`` in the report is a row's number, from 1. Dates and NumPy scalars are taken.
+        strict, progress
+            As in `import_file`.
+        """
+        return import_rows(self._db, self._workspace_id, lines_of_mappings(rows), strict=strict, progress=progress)
+
+    def get(self, row_id: str) -> dict[str, Any]:
+        """Show one row with everything that is on it.
+
+        Returns
+        -------
+        dict
+            The columns, and ``embeddings``: a list of ``embedding`` (the type's name), ``embedding_type_id``,
+            ``dimensions`` and ``vector`` (a list of float).
+
+        Raises
+        ------
+        NotFoundError
+            There is no such row.
+        """
+        key = {"workspace_id": self._workspace_id, "id": _storable(row_id)}
+        with self._db.transaction() as conn:
+            # One snapshot for the row and for its vectors.
+            conn.execute("set transaction isolation level repeatable read")
+            with conn.cursor(row_factory=dict_row) as cursor:
+                row = cursor.execute(query("get_row"), key).fetchone()
+            if row is None:
+                raise NotFoundError(f"there is no data row {quoted(row_id)} in this workspace")
+            row["embeddings"] = []
+            for type_id, name, dimensions in conn.execute(query("embedding_types_of_workspace"), key).fetchall():
+                statement = query("get_row_vector").format(partition=_partition(type_id))
+                found = conn.execute(statement, key).fetchone()
+                if found is not None:
+                    vector = found[0]
+                    row["embeddings"].append(
+                        {
+                            "embedding": name,
+                            "embedding_type_id": type_id,
+                            "dimensions": dimensions,
+                            "vector": vector.to_list() if hasattr(vector, "to_list") else [float(x) for x in vector],
+                        }
+                    )
+        return row
+
+    def list(
+        self,
+        *,
+        where: sql.Composable | None = None,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """List rows by id.
+
+        Parameters
+        ----------
+        where : sql.Composable, optional
+            A condition over ``pgsim.data_row r``.
+        params : mapping, optional
+            The condition's named parameters; ``workspace_id``, ``after`` and ``limit`` are taken.
+        limit : int or None
+            Most rows; None is all of them.
+        after : str, optional
+            Only ids after this one: the last id of the page before.
+
+        Returns
+        -------
+        list of dict
+            ``id asset_type uri content dataset metadata media created_at updated_at``; times as ``datetime``.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidInputError(f"the limit is {limit}: it cannot be negative")
+        values = {
+            **(params or {}),
+            "workspace_id": self._workspace_id,
+            "after": None if after is None else _storable(after),
+            "limit": limit,
+        }
+        with self._db.transaction() as conn, conn.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query("list_rows").format(where=where or _EVERY), values).fetchall()
+
+    def count(self, *, where: sql.Composable | None = None, params: Mapping[str, Any] | None = None) -> int:
+        """Count rows; the condition is as in `list`."""
+        values = {**(params or {}), "workspace_id": self._workspace_id}
+        with self._db.transaction() as conn:
+            found = conn.execute(query("count_rows").format(where=where or _EVERY), values).fetchone()
+        return int(found[0]) if found is not None else 0
+
+    def delete(self, ids: str | Iterable[str], *, force: bool = False) -> int:
+        """Delete rows with their embeddings, all or none.
+
+        Parameters
+        ----------
+        ids : str or iterable of str
+            The rows.
+        force : bool
+            Also rows that slices use as anchors; the slices keep the anchors' vectors.
+
+        Returns
+        -------
+        int
+            Rows that went.
+
+        Raises
+        ------
+        NotFoundError
+            Some of the ids are unknown; they are named.
+        RefusedError
+            Slices use some as anchors, and ``force`` is not given.
+        """
+        wanted = sorted({ids} if isinstance(ids, str) else set(ids))
+        if not wanted:
+            return 0
+        values: dict[str, Any] = {"workspace_id": self._workspace_id, "ids": [_storable(row_id) for row_id in wanted]}
+        with self._db.transaction() as conn:
+            # The types before the rows, as an import of vectors takes them.
+            types = conn.execute(query("embedding_types_of_workspace"), values).fetchall()
+            # A slice that is being made on one of these rows is waited for here, or waits and finds the row gone.
+            found = {row[0] for row in conn.execute(query("lock_rows"), values).fetchall()}
+            if len(found) < len(wanted):
+                missing = [row_id for row_id in wanted if row_id not in found]
+                raise NotFoundError(f"there are no such data rows, nothing was deleted: {_some(missing)}")
+            slices = [row[0] for row in conn.execute(query("slices_anchored_on_rows"), values).fetchall()]
+            if slices:
+                if not force or self._release_anchors is None:
+                    raise RefusedError(
+                        f"slices use these rows as anchors: {_some(slices)}; take the anchors out of them first,"
+                        " or give --force: the slices then keep the anchors' vectors",
+                        slices,
+                    )
+                self._release_anchors(conn, wanted)
+            # Before the rows, and from the workspace's own partitions: a cascade would look into everyone's.
+            for type_id, _, _ in types:
+                conn.execute(query("delete_row_embeddings").format(partition=_partition(type_id)), values)
+            return conn.execute(query("delete_rows"), values).rowcount
+
+    def export(
+        self,
+        target: str | Path | IO[bytes],
+        *,
+        where: sql.Composable | None = None,
+        params: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write rows as NDJSON, by id, in a form that `import_file` reads back without any loss.
+
+        Parameters
+        ----------
+        target : str, Path or binary file
+            A name ending in .gz or .zst is compressed; ``-`` is standard output. A named file appears when it is
+            whole.
+        where, params
+            A condition as in `list`.
+        progress : callable, optional
+            Called with ``"write"``, the rows done and None.
+
+        Returns
+        -------
+        int
+            Rows written.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written there.
+        """
+        values = {**(params or {}), "workspace_id": self._workspace_id}
+        statement = query("export_rows").format(where=where or _EVERY)
+        return export_rows(self._db, statement, values, target, progress)
+
+
+def _partition(type_id: int) -> sql.Identifier:
+    return sql.Identifier("pgsim", f"embedding_{type_id}")
+
+
+def _storable(row_id: str) -> str:
+    """Let an id that the database could not even be asked for be an unknown one."""
+    if "\0" in row_id or any("\ud800" <= character <= "\udfff" for character in row_id):
+        raise NotFoundError(f"there is no data row {quoted(row_id)} in this workspace")
+    return row_id
+
+
+def _some(names: Sequence[str]) -> str:
+    listed = ", ".join(quoted(name) for name in names[:_NAMED])
+    return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED:,} more"

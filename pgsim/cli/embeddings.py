@@ -1,0 +1,180 @@
+"""``pgsim embeddings``: embedding types and their vectors."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pgsim.cli.state import State
+
+app = typer.Typer(no_args_is_help=True, help="Embedding types and their vectors.")
+
+Type = Annotated[str, typer.Argument(metavar="E", help="Name or id of the embedding type.", show_default=False)]
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 100 characters.", show_default=False)],
+    dimensions: Annotated[
+        int, typer.Argument(metavar="DIMENSIONS", help="Length of every vector, 8 to 2048.", show_default=False)
+    ],
+    metric: Annotated[str, typer.Option(help="l1, l2 or cosine.")] = "l1",
+    score_half: Annotated[
+        float | None,
+        typer.Option(help="Distance of score 0.5; measured unless given.", metavar="H", show_default=False),
+    ] = None,
+    score_power: Annotated[
+        float | None,
+        typer.Option(help="Steepness of the score; measured unless given.", metavar="P", show_default=False),
+    ] = None,
+) -> None:
+    """Make an embedding type; prints its id."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        space = catalog.embeddings.create(
+            name, dimensions, metric=metric, score_half=score_half, score_power=score_power
+        )
+        document = space.to_json()
+    state.emit(document, str(space.id))
+
+
+@app.command("list")
+def list_(ctx: typer.Context) -> None:
+    """List the embedding types."""
+    from pgsim.cli.render import table
+
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        documents = [space.to_json() for space in catalog.embeddings.list()]
+    rows = [
+        [d["id"], d["name"], d["dimensions"], d["metric"], d["origin"], d["state"], f"{d['count']:,}"]
+        for d in documents
+    ]
+    state.emit(documents, table(["id", "name", "dimensions", "metric", "origin", "state", "vectors"], rows))
+
+
+@app.command()
+def show(ctx: typer.Context, name: Type) -> None:
+    """Show an embedding type: its state, its score and its index."""
+    from pgsim.cli.render import safe
+
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        document = catalog.embeddings.get(name).to_json()
+    state.emit(document, "\n".join(f"{key:<12} {safe(_shown(value))}" for key, value in document.items()))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(inner)}" for key, inner in value.items() if not isinstance(inner, list))
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    name: Type,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="NDJSON (.gz, .zst, - for standard input), .npy with --ids, .npz.", show_default=False
+        ),
+    ],
+    ids: Annotated[
+        str | None, typer.Option(help="Ids that go with an .npy file, one a line.", metavar="FILE", show_default=False)
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Store nothing where any line is rejected.")] = False,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Do not build the index.")] = False,
+) -> None:
+    """Load vectors; those that are valid are stored, the others reported."""
+    from pgsim.cli.render import progress_bar
+
+    state: State = ctx.obj
+    with state.catalog() as catalog, progress_bar("vectors") as progress:
+        space = catalog.embeddings.get(name)
+        report = space.import_file(
+            file, ids_path=ids, strict=strict, build_index=not no_index, progress=progress, note=state.note
+        )
+    state.emit(report.to_json(), report.summary())
+
+
+@app.command()
+def count(ctx: typer.Context, name: Type) -> None:
+    """Count the vectors of an embedding type."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        number = catalog.embeddings.get(name).count()
+    state.emit({"count": number}, str(number))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    name: Type,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="NDJSON (.gz, .zst, -) or .npy.", show_default=False)],
+    ids: Annotated[
+        str | None,
+        typer.Option(help="Where the ids of an .npy go [default: FILE.ids].", metavar="FILE", show_default=False),
+    ] = None,
+) -> None:
+    """Write the vectors of an embedding type to a file, bit for bit as imported."""
+    from pgsim.cli.render import progress_bar
+
+    state: State = ctx.obj
+    with state.catalog() as catalog, progress_bar("vectors") as progress:
+        written = catalog.embeddings.get(name).export(file, ids_path=ids, progress=progress)
+    if file == "-":
+        state.note(f"{written:,} vectors written")
+    else:
+        state.emit({"written": written}, f"{written:,} vectors written to {file}")
+
+
+@app.command()
+def build(ctx: typer.Context, name: Type) -> None:
+    """Make a type searchable where it holds enough vectors, and build its index anew."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        space = catalog.embeddings.get(name).build(note=state.note)
+        document = space.to_json()
+    state.emit(document, f"{space.name} is {document['state']}; index: {_shown(document['index'])}")
+
+
+@app.command()
+def calibrate(ctx: typer.Context, name: Type) -> None:
+    """Measure the constants of the score again."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        space = catalog.embeddings.get(name)
+        measured = space.calibrate(note=state.note)
+        document = space.to_json()
+    state.emit(
+        document,
+        f"score half {measured.half:.6g}, power {measured.power:.4g}, from {measured.pairs:,} pairs of"
+        f" {measured.rows:,} rows",
+    )
+
+
+@app.command()
+def delete(
+    ctx: typer.Context,
+    name: Type,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also delete the slices that search it.")] = False,
+) -> None:
+    """Delete an embedding type with its vectors, at once whatever their number."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        space = catalog.embeddings.get(name)
+        slices = space.dependants()
+        depending = f" and the slices {', '.join(slices)}" if slices and force else ""
+        state.confirm(f"Delete embedding type {space.name} with {space.count():,} vectors{depending}?", yes=yes)
+        number, gone = space.delete(force=force)
+    text = f"embedding type {space.name} deleted with {number:,} vectors"
+    state.emit(
+        {"deleted": space.name, "vectors": number, "slices": gone},
+        text + (f" and slices {', '.join(gone)}" if gone else ""),
+    )

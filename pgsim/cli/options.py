@@ -1,0 +1,108 @@
+"""The options of a search, shared by ``pgsim search`` and ``pgsim slices create``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pgsim.errors import FileFormatError, InvalidInputError
+from pgsim.limits import DEFAULT_SCORE_RANGE
+
+if TYPE_CHECKING:
+    from pgsim.filters.nodes import Filter
+
+Embedding = Annotated[
+    str | None, typer.Option(help="Name or id of the embedding type.", metavar="E", show_default=False)
+]
+Anchors = Annotated[
+    list[str] | None, typer.Option("--anchor", help="A data row to resemble; repeat for more.", metavar="ID")
+]
+NotAnchors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-anchor", help="A data row; what is closer to it than to the anchors is left out.", metavar="ID"
+    ),
+]
+Vectors = Annotated[
+    list[str] | None, typer.Option("--vector", help="A file with one vector: JSON or .npy.", metavar="FILE")
+]
+CombineOption = Annotated[str, typer.Option(help="nearest, mean or centroid.", metavar="HOW")]
+MinScore = Annotated[float | None, typer.Option(help="Least score [default: 0.85].", metavar="X", show_default=False)]
+MaxScore = Annotated[float | None, typer.Option(help="Greatest score [default: 1].", metavar="X", show_default=False)]
+Where = Annotated[
+    str | None,
+    typer.Option(help="Condition, such as \"metadata.split = 'train'\".", metavar="W", show_default=False),
+]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", help="Condition as JSON, or @FILE.", metavar="JSON|@FILE", show_default=False)
+]
+ExcludeAnchors = Annotated[bool, typer.Option("--exclude-anchors", help="Leave anchor rows out.")]
+
+
+def read_filter(where: str | None, filter_json: str | None) -> Filter | None:
+    """Read ``--where`` and ``--filter``; where both are given, both must hold."""
+    from pgsim.filters.nodes import And, Filter
+    from pgsim.filters.parse import parse
+
+    found: list[Filter] = []
+    if where is not None:
+        found.append(parse(where))
+    if filter_json is not None:
+        text = filter_json
+        if text.startswith("@"):
+            try:
+                text = Path(text[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+                raise FileFormatError(f"{filter_json[1:]}: cannot be read: {reason}") from None
+        found.append(Filter.from_json(text))
+    if len(found) == 2:
+        return Filter(where=And(operands=(found[0].where, found[1].where)))
+    return found[0] if found else None
+
+
+def read_vector(path: str) -> Any:
+    """Read one vector: a JSON array, an object with ``vector``, or a one-dimensional ``.npy``."""
+    import numpy as np
+
+    try:
+        if Path(path).suffix == ".npy":
+            return np.load(path, allow_pickle=False).ravel()
+        document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise FileFormatError(f"{path}: holds no vector; a JSON array of numbers or a .npy file is needed") from None
+    if isinstance(document, dict):
+        document = document.get("vector")
+    if not isinstance(document, list):
+        raise FileFormatError(f"{path}: holds no vector; a JSON array of numbers is needed")
+    return document
+
+
+def read_score(low: float | None, high: float | None) -> tuple[float, float]:
+    """Fill in the default score range."""
+    return (
+        DEFAULT_SCORE_RANGE[0] if low is None else low,
+        DEFAULT_SCORE_RANGE[1] if high is None else high,
+    )
+
+
+def read_limit(text: str | None, default: int | None) -> int | None:
+    """Read ``--limit``: a number, or ``none`` for every row."""
+    if text is None:
+        return default
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInputError(f'limit "{text}": a whole number, or none for every row') from None
+
+
+def read_anchors(anchors: list[str] | None, vectors: list[str] | None) -> list[Any]:
+    """Gather positive anchors: rows as given, then vectors in the order given."""
+    return [*(anchors or []), *(read_vector(path) for path in vectors or [])]

@@ -1,0 +1,86 @@
+"""``pgsim search``: data rows by their similarity to anchors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgsim.cli import options
+from pgsim.limits import DEFAULT_SEARCH_LIMIT
+
+if TYPE_CHECKING:
+    from pgsim.cli.state import State
+    from pgsim.query.result import Hits
+
+
+def search(
+    ctx: typer.Context,
+    embedding: options.Embedding = None,
+    anchors: options.Anchors = None,
+    not_anchors: options.NotAnchors = None,
+    vectors: options.Vectors = None,
+    combine: options.CombineOption = "nearest",
+    min_score: options.MinScore = None,
+    max_score: options.MaxScore = None,
+    where: options.Where = None,
+    filter_json: options.FilterOption = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Rows at most, or none [default: 100].", metavar="N", show_default=False)
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Cursor of the page before.", metavar="CURSOR", show_default=False)
+    ] = None,
+    order: Annotated[str, typer.Option(help="desc: most similar first; asc: least similar first.")] = "desc",
+    count: Annotated[bool, typer.Option("--count", help="Also count every row in range.")] = False,
+    exclude_anchors: options.ExcludeAnchors = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Answer without the index.")] = False,
+) -> None:
+    """Find data rows by their similarity to one to twenty anchors."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        hits = catalog.search(
+            embedding,
+            options.read_anchors(anchors, vectors),
+            not_anchors=not_anchors or [],
+            combine=combine,
+            score=options.read_score(min_score, max_score),
+            where=options.read_filter(where, filter_json),
+            limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT),
+            order=order,
+            exclude_anchors=exclude_anchors,
+            exact=exact,
+            count=count,
+            after=after,
+        )
+    state.emit(hits.to_json(), as_text(hits))
+
+
+def as_text(hits: Hits) -> str:
+    """Show a page to people."""
+    from pgsim.cli.render import safe, table
+
+    scored = any(match.score is not None for match in hits)
+    lines = []
+    if hits.rows and scored:
+        rows = [
+            [m.data_row_id, f"{m.score:.4f}", f"{m.distance:.6g}", m.nearest_anchor or ""]
+            for m in hits
+            if m.score is not None and m.distance is not None
+        ]
+        lines.append(table(["data row", "score", "distance", "nearest anchor"], rows))
+    elif hits.rows:
+        lines.append(table(["data row"], [[m.data_row_id] for m in hits]))
+    summary = f"{len(hits)} rows"
+    if hits.total is not None:
+        summary += f" of {hits.total}"
+    summary += ", exact" if hits.complete else ", through the index"
+    lines.append(summary)
+    if hits.nearest_outside is not None:
+        outside = hits.nearest_outside
+        lines.append(
+            f"the nearest row outside the score range is {safe(outside.data_row_id)}, score {outside.score:.4f}"
+        )
+    if hits.next is not None:
+        lines.append(f"more: --after {hits.next}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The database: its server, connections, schema, named queries and errors."""

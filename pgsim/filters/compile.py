@@ -1,0 +1,263 @@
+"""A filter as an SQL condition over data rows, every value bound.
+
+The condition is for a ``where``: what matches is exactly what SQL's three-valued logic says, but where no ``not``
+stands above a leaf, the leaf may say false for null, because the forms that indexes serve cannot tell them apart
+there. So negate the tree, never the condition.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Boolean, ColumnElement, DateTime, Numeric, Text, and_, any_, case, cast, not_, or_
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from pgsim.errors import InvalidInputError
+from pgsim.filters import fulltext, metadata
+from pgsim.filters.kinds import JSON_FIELDS, Field, FieldKind, read_field
+from pgsim.filters.messages import path
+from pgsim.filters.metadata import COLLATION, bound, bound_list
+from pgsim.filters.nodes import (
+    And,
+    Between,
+    Comparison,
+    Filter,
+    HasEmbedding,
+    In,
+    InBatch,
+    InSlice,
+    Matches,
+    Node,
+    Not,
+    Null,
+    Or,
+    Similar,
+    TextMatch,
+)
+from pgsim.filters.similarity import SimilarityClause
+from pgsim.filters.values import read_instant
+
+Condition = ColumnElement[bool]
+Steps = tuple[str | int, ...]
+Value = str | int | float | bool
+
+#: From here on a list of metadata values is hashed instead of looked up in the GIN index one by one.
+MANY_VALUES: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a filter is compiled against.
+
+    Parameters
+    ----------
+    row : type of DataRow, or an alias of it
+        Where the columns are taken from.
+    workspace_id : int, optional
+        The workspace in which the hooks look names up; no condition on it is added.
+    fields : mapping of str to FieldKind
+        The declared metadata fields.
+    has_embedding, in_slice, in_batch : callable, optional
+        From the name to the condition; without it, such a leaf is refused.
+    similar : callable, optional
+        From the similarity clause to the condition.
+    """
+
+    row: Any
+    workspace_id: int | None = None
+    fields: Mapping[str, FieldKind] = field(default_factory=dict)
+    has_embedding: Callable[[str], Condition] | None = None
+    in_slice: Callable[[str], Condition] | None = None
+    in_batch: Callable[[str], Condition] | None = None
+    similar: Callable[[SimilarityClause], Condition] | None = None
+
+
+def compile_filter(root: Filter | Node, context: Context) -> Condition:
+    """Compile a filter, or a node of one, to an SQL condition.
+
+    Raises
+    ------
+    InvalidInputError
+        The context has no such leaf, or a declared datetime field is compared with a text that is no time.
+    """
+    return _compile(root.where if isinstance(root, Filter) else root, context, ("where",), exact=False)
+
+
+def _compile(node: Node, context: Context, steps: Steps, *, exact: bool) -> Condition:
+    match node:
+        case And(operands=operands):
+            return and_(*(_compile(n, context, (*steps, "and", i), exact=exact) for i, n in enumerate(operands)))
+        case Or(operands=operands):
+            return or_(*(_compile(n, context, (*steps, "or", i), exact=exact) for i, n in enumerate(operands)))
+        case Not(operand=operand):
+            return not_(_compile(operand, context, (*steps, "not"), exact=True))
+        case Matches(words=words):
+            return fulltext.matches(context.row, words, exact=exact)
+        case HasEmbedding(name=name):
+            return _hook(context.has_embedding, "has_embedding", steps)(name)
+        case InSlice(name=name):
+            return _hook(context.in_slice, "in_slice", steps)(name)
+        case InBatch(name=name):
+            return _hook(context.in_batch, "in_batch", steps)(name)
+        case Similar(clause=clause):
+            return _hook(context.similar, "similar", steps)(clause)
+    target = read_field(node.field)
+    if target.column in JSON_FIELDS:
+        return _JsonLeaf(context, target, steps, exact).compile(node)
+    return _column_leaf(node, context.row, target)
+
+
+def _hook(hook: Callable[[Any], Condition] | None, name: str, steps: Steps) -> Callable[[Any], Condition]:
+    if hook is None:
+        raise InvalidInputError(f"{path(*steps)}: the condition {name} cannot be used here")
+    return hook
+
+
+def _column_leaf(node: Node, row: Any, target: Field) -> Condition:
+    """Compile a condition on one of the row's own columns."""
+    column: ColumnElement[Any] = getattr(row, target.column)
+
+    def value(raw: Value) -> ColumnElement[Any]:
+        return bound(read_instant(str(raw)), DateTime(timezone=True)) if target.is_time else bound(str(raw), Text())
+
+    ordered = column if target.is_time else column.collate(COLLATION)
+    match node:
+        case Null():
+            return column.is_(None)
+        case In(values=values) if target.is_time:
+            return column == any_(bound_list([read_instant(str(raw)) for raw in values], DateTime(timezone=True)))
+        case In(values=values):
+            return column == any_(bound_list([str(raw) for raw in values], Text()))
+        case Between(low=low, high=high):
+            return ordered.between(value(low), value(high))
+        case Comparison(op=op, value=raw):
+            return _compare(column if op in ("=", "!=") else ordered, op, value(raw))
+        case TextMatch():
+            return _text_match(column, node)
+    raise AssertionError(node)
+
+
+def _compare(left: ColumnElement[Any], op: str, right: ColumnElement[Any]) -> Condition:
+    match op:
+        case "=":
+            return left == right
+        case "!=":
+            return left != right
+        case "<":
+            return left < right
+        case "<=":
+            return left <= right
+        case ">":
+            return left > right
+    return left >= right
+
+
+def _text_match(text: ColumnElement[Any], node: TextMatch) -> Condition:
+    match node.op:
+        case "like":
+            return text.like(bound(node.value, Text()))
+        case "ilike":
+            return text.ilike(bound(node.value, Text()))
+    escaped = node.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    before = "" if node.op == "starts_with" else "%"
+    after = "" if node.op == "ends_with" else "%"
+    return text.like(bound(before + escaped + after, Text()))
+
+
+def _json(field: Field, value: Value) -> str:
+    return json.dumps({field.name: value}, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonLeaf:
+    """Compiles a condition on a key of ``metadata`` or ``media``."""
+
+    context: Context
+    field: Field
+    steps: Steps
+    exact: bool
+
+    def compile(self, node: Node) -> Condition:
+        match node:
+            case Null():
+                return metadata.json_text(self.context.row, self.field).is_(None)
+            case TextMatch():
+                return _text_match(metadata.typed(self.context.row, self.field, FieldKind.STRING), node)
+            case Comparison(op="=", value=value):
+                return self._one_of((value,), "value")
+            case Comparison(op="!=", value=value):
+                return not_(_JsonLeaf(self.context, self.field, self.steps, True)._one_of((value,), "value"))
+            case Comparison(op=op, value=value):
+                return self._ordered(op, value, "value")
+            case Between(low=low, high=high):
+                return and_(self._ordered(">=", low, "low"), self._ordered("<=", high, "high"))
+            case In(values=values):
+                return self._one_of(values, "values")
+        raise AssertionError(node)
+
+    def _ordered(self, op: str, value: Value, *at: str | int) -> Condition:
+        kind = self._kind(value)
+        left = metadata.typed(self.context.row, self.field, kind)
+        if kind is FieldKind.STRING:
+            left = left.collate(COLLATION)
+        return _compare(left, op, bound(self._native(value, kind, at), _sql_type(kind)))
+
+    def _one_of(self, values: tuple[Value, ...], *at: str | int) -> Condition:
+        """Equal to one of the values: null where the field's value is of no type among theirs."""
+        groups: dict[FieldKind, list[tuple[Steps, Value]]] = {}
+        for position, value in enumerate(values):
+            place = (*at, position) if at == ("values",) else at
+            groups.setdefault(self._kind(value), []).append((place, value))
+        return or_(*(self._one_of_kind(kind, members) for kind, members in groups.items()))
+
+    def _one_of_kind(self, kind: FieldKind, members: list[tuple[Steps, Value]]) -> Condition:
+        row = self.context.row
+        if kind is FieldKind.DATETIME or len(members) >= MANY_VALUES:
+            natives = [self._native(value, kind, place) for place, value in members]
+            left, sql_type = metadata.typed(row, self.field, kind), _sql_type(kind)
+            if len(natives) == 1:
+                return left == bound(natives[0], sql_type)
+            return left == any_(bound_list(natives, sql_type))
+        documents = [_json(self.field, value) for _, value in members]
+        if len(documents) == 1:
+            right: Any = cast(bound(documents[0], Text()), JSONB)
+        else:
+            right = any_(cast(bound_list(documents, Text()), ARRAY(JSONB)))
+        contained = metadata.json_column(row, self.field).bool_op("@>")(right)
+        # Containment is what the GIN index serves, and is false for null: that only a "not" above would notice.
+        return case((metadata.is_json(row, self.field, kind.value), contained)) if self.exact else contained
+
+    def _kind(self, value: Value) -> FieldKind:
+        match value:
+            case bool():
+                return FieldKind.BOOLEAN
+            case int() | float():
+                return FieldKind.NUMBER
+        declared = self.context.fields.get(self.field.name or "") if self.field.column == "metadata" else None
+        return FieldKind.DATETIME if declared is FieldKind.DATETIME else FieldKind.STRING
+
+    def _native(self, value: Value, kind: FieldKind, at: Steps) -> Any:
+        if kind is FieldKind.NUMBER:
+            # The decimal that the float is written as, which is what JSON stores: 0.1 is 0.1.
+            return Decimal(repr(value))
+        if kind is FieldKind.DATETIME:
+            try:
+                return read_instant(str(value))
+            except InvalidInputError as error:
+                raise InvalidInputError(f"{path(*self.steps, *at)}: {error}") from error
+        return value
+
+
+def _sql_type(kind: FieldKind) -> Any:
+    match kind:
+        case FieldKind.NUMBER:
+            return Numeric()
+        case FieldKind.BOOLEAN:
+            return Boolean()
+        case FieldKind.DATETIME:
+            return DateTime(timezone=True)
+    return Text()

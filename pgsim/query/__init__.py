@@ -1,0 +1,1 @@
+"""A search, step by step: request -> anchors -> plan -> compile -> execute -> result."""

@@ -1,0 +1,92 @@
+"""Anchors: what a search starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pgsim.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class RowAnchor:
+    """A data row, by its id."""
+
+    id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in a definition."""
+        return {"row": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class VectorAnchor:
+    """A vector in single precision, kept as its bytes so that equal vectors are equal anchors."""
+
+    data: bytes
+
+    @classmethod
+    def of(cls, numbers: Any) -> VectorAnchor:
+        """Take a sequence of finite numbers.
+
+        Raises
+        ------
+        InvalidInputError
+            Not one-dimensional, not numbers, or not finite in single precision.
+        """
+        try:
+            vector = np.asarray(numbers, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InvalidInputError("an anchor is a data row's id or a vector of numbers") from None
+        if vector.ndim != 1 or vector.size == 0:
+            raise InvalidInputError(f"an anchor vector has one dimension, not the shape {vector.shape}")
+        with np.errstate(over="ignore"):
+            single = vector.astype("<f4")
+        if not np.isfinite(single).all():
+            raise InvalidInputError("an anchor vector holds a number that is not finite in single precision")
+        return cls(single.tobytes())
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """The vector, float32 of shape (d,)."""
+        return np.frombuffer(self.data, dtype="<f4").astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in a definition: numbers that read back to the same single-precision numbers."""
+        return {"vector": self.vector.tolist()}
+
+
+Anchor = RowAnchor | VectorAnchor
+
+
+def as_anchor(value: Any) -> Anchor:
+    """Make an anchor of what a caller gave: an id (str or int), a vector, or an anchor."""
+    match value:
+        case RowAnchor() | VectorAnchor():
+            return value
+        case bool():
+            raise InvalidInputError("an anchor is a data row's id or a vector of numbers")
+        case str() | int():
+            return RowAnchor(str(value))
+        case _:
+            return VectorAnchor.of(value)
+
+
+def labels(anchors: Iterable[Anchor]) -> tuple[str, ...]:
+    """Name anchors as ``nearest_anchor`` does: a row by its id, vectors ``vector:1``, ``vector:2`` in turn."""
+    names: list[str] = []
+    vectors = 0
+    for anchor in anchors:
+        match anchor:
+            case RowAnchor(id=name):
+                names.append(name)
+            case VectorAnchor():
+                vectors += 1
+                names.append(f"vector:{vectors}")
+    return tuple(names)

@@ -1,0 +1,52 @@
+"""What a filter may refer to beyond the row itself: embeddings and slices, looked up in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, column, exists, select, table
+
+from pgsim.catalog.embedding_types import find_embedding_type
+from pgsim.errors import NotFoundError
+from pgsim.filters.compile import Context
+from pgsim.tables import Embedding
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+
+
+def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
+    """Make the context that a filter over a workspace's rows is compiled in.
+
+    Parameters
+    ----------
+    conn : Connection
+        Looks up embedding types and slices by name.
+    workspace : Workspace
+        Whose.
+    row : type of DataRow, or an alias of it
+        Where the columns are taken from.
+    """
+
+    def has_embedding(name: str) -> ColumnElement[bool]:
+        kind = find_embedding_type(conn, workspace.id, name)
+        return exists(
+            select(1)
+            .select_from(Embedding)
+            .where(Embedding.embedding_type_id == kind.id, Embedding.data_row_id == row.id)
+        )
+
+    def in_slice(name: str) -> ColumnElement[bool]:
+        found = conn.execute(
+            "select name from pgsim.slice where workspace_id = %s and (name = %s or id::text = %s)"
+            " order by name = %s desc limit 1",
+            (workspace.id, name, name, name),
+        ).fetchone()
+        if found is None:
+            raise NotFoundError(f'there is no slice "{name}" in workspace "{workspace.name}"')
+        view = table(found[0], column("data_row_id"), schema=f"ws_{workspace.name}")
+        return exists(select(1).select_from(view).where(view.c.data_row_id == row.id))
+
+    return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice)

@@ -1,0 +1,173 @@
+"""What a search returns: typed matches, and how they were found."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from pgsim.errors import InvalidInputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pgsim.query.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One row of a result.
+
+    Attributes
+    ----------
+    data_row_id : str
+        The data row.
+    score : float or None
+        Similarity in [0, 1]; None where there is nothing to be similar to.
+    distance : float or None
+        Distance under the embedding type's metric.
+    nearest_anchor : str or None
+        The individually nearest positive anchor: a row's id, or ``vector:1``, ...
+    """
+
+    data_row_id: str
+    score: float | None
+    distance: float | None
+    nearest_anchor: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the JSON object that the command line prints; an infinite distance is null."""
+        document = asdict(self)
+        if self.distance is not None and not math.isfinite(self.distance):
+            document["distance"] = None
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The nearest row outside a score range."""
+
+    data_row_id: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Hits(Sequence[Match]):
+    """The rows of one page of a search, in order.
+
+    Attributes
+    ----------
+    rows : list of Match
+        The matches.
+    request : Request
+        The search, which a slice can be made of.
+    embedding : str
+        Name of the embedding type that was searched.
+    complete : bool
+        Whether the answer is known to be exact.
+    total : int or None
+        Number of rows in range, where it was asked for.
+    next : str or None
+        Cursor of the next page, None on the last.
+    nearest_outside : Outside or None
+        Where nothing or nearly nothing is in range: the nearest row outside it.
+    plan : dict
+        The plan, its reason and its settings.
+    """
+
+    rows: list[Match]
+    request: Request | None
+    embedding: str | None
+    complete: bool
+    total: int | None
+    next: str | None
+    nearest_outside: Outside | None
+    plan: dict[str, Any]
+    fetch: Callable[[Request], Hits] | None = field(default=None, repr=False, compare=False)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Match]: ...
+    def __getitem__(self, index: int | slice) -> Match | list[Match]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pages(self) -> Iterator[Hits]:
+        """Yield this page and, read as they are asked for, the ones after it."""
+        page: Hits = self
+        yield page
+        while page.next is not None and page.fetch is not None and page.request is not None:
+            page = page.fetch(page.request.page(page.next))
+            yield page
+
+    def to_numpy(self) -> np.ndarray[Any, np.dtype[np.void]]:
+        """As a structured array of ``data_row_id, score, distance, nearest_anchor``, shape (n,)."""
+        kinds = [("data_row_id", object), ("score", "f8"), ("distance", "f8"), ("nearest_anchor", object)]
+        return np.array([(m.data_row_id, m.score, m.distance, m.nearest_anchor) for m in self.rows], dtype=kinds)
+
+    def to_pandas(self) -> Any:
+        """As a pandas DataFrame with the columns of a match.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtraError("to_pandas() needs pandas; install it: pip install pandas") from None
+        return pd.DataFrame([asdict(match) for match in self.rows], columns=list(Match.__dataclass_fields__))
+
+    def to_json(self) -> dict[str, Any]:
+        """As the JSON object that the command line prints."""
+        return {
+            "rows": [match.to_json() for match in self.rows],
+            "total": self.total,
+            "next": self.next,
+            "complete": self.complete,
+            "nearest_outside": None if self.nearest_outside is None else asdict(self.nearest_outside),
+            "embedding": self.embedding,
+            "plan": self.plan,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page ended: the last row, and what fixes the order."""
+
+    digest: str
+    distance: float
+    data_row_id: str
+    half: float
+    power: float
+
+    def encode(self) -> str:
+        """As text that passes through a shell unharmed."""
+        parts = [self.digest, self.distance.hex(), self.data_row_id, self.half.hex(), self.power.hex()]
+        return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str, digest: str) -> Cursor:
+        """Read a cursor of the search with this digest.
+
+        Raises
+        ------
+        InvalidInputError
+            Not a cursor, or of another search.
+        """
+        try:
+            parts = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+            found, distance, name, half, power = parts
+            cursor = cls(str(found), float.fromhex(distance), str(name), float.fromhex(half), float.fromhex(power))
+        except (ValueError, TypeError, UnicodeDecodeError, OverflowError):
+            raise InvalidInputError("the cursor cannot be read; give --after what the page before returned") from None
+        if cursor.digest != digest:
+            raise InvalidInputError("the cursor belongs to another search; repeat that search's options with it")
+        return cursor

@@ -1,0 +1,84 @@
+"""``pgsim.similar`` as a SQLAlchemy selectable, for anyone's ``select()``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Double, Integer, TableValuedAlias, Text, bindparam, column, func
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from pgsim.errors import InvalidInputError
+from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_WORKSPACE
+from pgsim.query.anchors import RowAnchor
+from pgsim.query.request import Request
+from pgsim.types import Combine
+
+#: Setting of a database session that names its workspace; sessions of a catalog have it.
+WORKSPACE_SETTING = "pgsim.workspace"
+
+
+def similar(
+    embedding: str | int,
+    anchors: Iterable[str | int],
+    *,
+    min_score: float = DEFAULT_SCORE_RANGE[0],
+    max_score: float = DEFAULT_SCORE_RANGE[1],
+    max_rows: int | None = None,
+    not_anchors: Iterable[str | int] = (),
+    combine: str = Combine.NEAREST,
+    workspace: str | None = None,
+) -> TableValuedAlias:
+    """Rows similar to anchor rows, as something to select from and join.
+
+    Parameters
+    ----------
+    embedding : str or int
+        Name or id of the embedding type.
+    anchors, not_anchors : iterable of str or int
+        Ids of the positive and the negative anchor rows.
+    min_score, max_score : float
+        Score range, both ends inclusive.
+    max_rows : int, optional
+        Most similar rows at most; None is every row in range.
+    combine : {"nearest", "mean", "centroid"}
+        How several positive anchors make one distance.
+    workspace : str, optional
+        The workspace; by default the session's.
+
+    Returns
+    -------
+    TableValuedAlias
+        With the columns ``data_row_id, score, distance, nearest_anchor``.
+
+    Raises
+    ------
+    InvalidInputError
+        What a search would be refused for.
+    """
+    request = Request.of(
+        anchors, not_anchors, embedding=embedding, combine=combine, score=(min_score, max_score), limit=max_rows
+    )
+    if not all(isinstance(anchor, RowAnchor) for anchor in request.anchors + request.not_anchors):
+        raise InvalidInputError("the anchors of pgsim.similar are ids of data rows; catalog.search takes vectors too")
+    ids = [anchor.id for anchor in request.anchors if isinstance(anchor, RowAnchor)]
+    place: Any = (
+        bindparam(None, workspace, Text())
+        if workspace is not None
+        else func.coalesce(func.nullif(func.current_setting(WORKSPACE_SETTING, True), ""), DEFAULT_WORKSPACE)
+    )
+    return func.pgsim.similar(
+        place,
+        bindparam(None, str(embedding), Text()),
+        bindparam(None, ids, ARRAY(Text())),
+        bindparam(None, request.min_score, Double()),
+        bindparam(None, request.max_score, Double()),
+        bindparam(None, max_rows, Integer()),
+        bindparam(None, list(request.rows[len(ids) :]), ARRAY(Text())),
+        bindparam(None, request.combine.value, Text()),
+    ).table_valued(
+        column("data_row_id", Text()),
+        column("score", Double()),
+        column("distance", Double()),
+        column("nearest_anchor", Text()),
+    )

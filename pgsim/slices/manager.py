@@ -1,0 +1,352 @@
+"""The slices of a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
+from pgsim.db.sql import query
+from pgsim.errors import InvalidInputError, NotFoundError
+from pgsim.filters.nodes import Filter
+from pgsim.query.execute import anchor_vectors, default_type, require_searchable, search
+from pgsim.query.request import Request
+from pgsim.query.result import Hits, Match
+from pgsim.slices.definition import as_request, define, release_anchor, split
+from pgsim.slices.view import schema_name, select_rows
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+    from pgsim.db.engine import Database
+
+# `list` is a method below, and would be taken for it in annotations.
+Names = list[str]
+
+_VIEW_COMMENTS = {
+    "data_row_id": "The row's id.",
+    "asset_type": "Kind of asset.",
+    "uri": "Where the asset is.",
+    "dataset": "The dataset the asset came with.",
+    "metadata": "The user's own fields.",
+    "created_at": "When the row was made.",
+    "score": "Similarity to the slice's anchors, in [0, 1]; null without a similarity clause.",
+    "nearest_anchor": "The individually nearest positive anchor.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """A slice as stored."""
+
+    id: int
+    name: str
+    description: str | None
+    definition: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+_COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(SliceRecord))
+
+
+class Slices:
+    """The slices of a workspace: named filters, each also a view ``ws_<workspace>.<name>``."""
+
+    def __init__(self, db: Database, workspace: Workspace) -> None:
+        self._db = db
+        self._workspace = workspace
+
+    def view(self, record: SliceRecord) -> str:
+        """Name of a slice's view, quoted where SQL needs it."""
+        return ".".join(map(_quoted, (schema_name(self._workspace), record.name)))
+
+    def to_json(self, record: SliceRecord) -> dict[str, Any]:
+        """As the JSON object that the command line prints."""
+        return {
+            "id": record.id,
+            "name": record.name,
+            "view": self.view(record),
+            "description": record.description,
+            "definition": record.definition,
+            "created_at": record.created_at.isoformat(),
+            "updated_at": record.updated_at.isoformat(),
+        }
+
+    def create(
+        self, name: str, condition: Request | Filter | Mapping[str, Any] | str, *, description: str | None = None
+    ) -> SliceRecord:
+        """Keep a search or a filter as a slice.
+
+        Parameters
+        ----------
+        name : str
+            3 to 30 characters, unique in the workspace; hyphens and spaces are fine.
+        condition : Request, Filter, JSON tree or text
+            What is in the slice; a search's limit, order and cursor are no part of it.
+        description : str, optional
+            What the slice is for.
+
+        Raises
+        ------
+        InvalidInputError
+            A name that cannot be a view's, or a condition that cannot be a slice's.
+        AlreadyExistsError, LimitError, NotFoundError, NotSearchableError
+        """
+        check_name(name)
+        request, definition = self._read(condition)
+        with self._db.transaction() as conn:
+            kind = None
+            if request is not None:
+                kind = self._kind(conn, request)
+                definition = define(request, kind.name)
+            assert definition is not None  # noqa: S101 - _read gives one or the other
+            values = {
+                "workspace_id": self._workspace.id,
+                "name": name,
+                "description": description,
+                "definition": Jsonb(definition.to_json()),
+            }
+            with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+                record = cursor.execute(query("insert_slice").format(columns=_COLUMNS), values).fetchone()
+            assert record is not None  # noqa: S101 - insert ... returning
+            self._attach(conn, record, definition, kind)
+        return record
+
+    def _read(self, condition: Any) -> tuple[Request | None, Filter | None]:
+        match condition:
+            case Request():
+                return condition, None
+            case Filter():
+                definition = condition
+            case str():
+                from pgsim.filters.parse import parse
+
+                definition = parse(condition)
+            case Mapping():
+                definition = Filter.from_json(dict(condition))
+            case _:
+                raise InvalidInputError("a slice is made of a search, a filter or a condition as text")
+        clause, _ = split(definition)
+        return (as_request(definition, clause.embedding or "") if clause else None), definition
+
+    def _kind(self, conn: Connection[Any], request: Request) -> EmbeddingType:
+        """Find what a request searches, and check that it could be searched now."""
+        name = request.embedding or default_type(conn, self._workspace, request)
+        kind = find_embedding_type(conn, self._workspace.id, name)
+        require_searchable(conn, self._workspace, kind, request)
+        if request.rows:
+            values = {"ids": list(request.rows)}
+            conn.execute(query("lock_anchor_embeddings").format(partition=kind.partition), values)
+        anchor_vectors(conn, kind, request.anchors + request.not_anchors)
+        return kind
+
+    def _attach(
+        self, conn: Connection[Any], record: SliceRecord, definition: Filter, kind: EmbeddingType | None
+    ) -> None:
+        """Store what the slice depends on, and make its view."""
+        clause, conditions = split(definition)
+        request = None if clause is None or kind is None else as_request(definition, kind.name)
+        keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": self._workspace.id}
+        conn.execute(query("clear_slice_dependencies"), keys)
+        if kind is not None and request is not None:
+            keys["embedding_type_id"] = kind.id
+            conn.execute(query("insert_slice_embedding_type"), keys)
+            conn.execute(query("insert_slice_anchors"), {**keys, "ids": list(request.rows)})
+        self._make_view(conn, record, select_rows(conn, self._workspace, kind, request, conditions))
+
+    def _make_view(self, conn: Connection[Any], record: SliceRecord, body: sql.Composed) -> None:
+        schema = sql.Identifier(schema_name(self._workspace))
+        view = sql.Identifier(schema_name(self._workspace), record.name)
+        conn.execute(sql.SQL("create schema if not exists {}").format(schema))
+        # Reading a view needs a grant on it; being able to name its schema shows nothing.
+        conn.execute(sql.SQL("grant usage on schema {} to public").format(schema))
+        conn.execute(
+            sql.SQL("comment on schema {} is {}").format(
+                schema, sql.Literal(f'Slices of workspace "{self._workspace.name}", each a view.')
+            )
+        )
+        conn.execute(sql.SQL("create or replace view {} with (security_barrier) as\n{}").format(view, body))
+        comment = record.description or f'Slice "{record.name}" of workspace "{self._workspace.name}".'
+        conn.execute(sql.SQL("comment on view {} is {}").format(view, sql.Literal(comment)))
+        for column, text in _VIEW_COMMENTS.items():
+            conn.execute(
+                sql.SQL("comment on column {} is {}").format(
+                    sql.Identifier(schema_name(self._workspace), record.name, column), sql.Literal(text)
+                )
+            )
+        self._give_to_owner(conn, schema, view)
+
+    def _give_to_owner(self, conn: Connection[Any], schema: sql.Identifier, view: sql.Identifier) -> None:
+        """Hand the view to the role without login; where this role may not, the view stays its own."""
+        conn.execute("savepoint owner")
+        try:
+            conn.execute(sql.SQL("grant create, usage on schema {} to pgsim_views").format(schema))
+            conn.execute(sql.SQL("alter view {} owner to pgsim_views").format(view))
+            conn.execute(sql.SQL("grant select on {} to current_user").format(view))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):
+            conn.execute("rollback to savepoint owner")
+
+    def list(self) -> list[SliceRecord]:
+        """Every slice of the workspace, by name."""
+        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+            statement = query("list_slices").format(columns=_COLUMNS)
+            return cursor.execute(statement, {"workspace_id": self._workspace.id}).fetchall()
+
+    def get(self, name: str | int) -> SliceRecord:
+        """Find a slice by its exact name, or by its id where no slice has that name.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        """
+        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+            found = cursor.execute(
+                query("find_slice").format(columns=_COLUMNS),
+                {"workspace_id": self._workspace.id, "name": str(name)},
+            ).fetchone()
+        if found is None:
+            raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
+        return found
+
+    def count(self, name: str | int) -> int:
+        """Count the rows of a slice, exactly."""
+        record = self.get(name)
+        with self._db.transaction() as conn:
+            view = sql.Identifier(schema_name(self._workspace), record.name)
+            row = conn.execute(sql.SQL("select count(*) from {}").format(view)).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def rows(self, name: str | int, *, limit: int | None = 100, after: str | None = None, count: bool = False) -> Hits:
+        """Read the rows of a slice: most similar first, or by id where it has no similarity clause.
+
+        Parameters
+        ----------
+        name : str or int
+            The slice.
+        limit : int, optional
+            Rows at most; None for all.
+        after : str, optional
+            Cursor of the page before.
+        count : bool
+            Also count all rows.
+        """
+        record = self.get(name)
+        definition = Filter.from_json(record.definition)
+        clause, _ = split(definition)
+        if clause is not None:
+            with self._db.transaction() as conn:
+                row = conn.execute(query("embedding_type_of_slice"), {"slice_id": record.id}).fetchone()
+            if row is None:
+                raise NotFoundError(f'the embedding type of slice "{record.name}" is gone')
+            request = as_request(definition, row[0], limit=limit, after=after, count=count, exact=True)
+            return search(self._db, self._workspace, request)
+        return self._plain_rows(record, limit, after, count=count)
+
+    def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
+        view = sql.Identifier(schema_name(self._workspace), record.name)
+        statement = sql.SQL(
+            "select data_row_id from {} where %(after)s::text is null or data_row_id > %(after)s"
+            " order by data_row_id limit %(limit)s"
+        ).format(view)
+        with self._db.transaction() as conn, conn.cursor(row_factory=dict_row) as cursor:
+            values = {"after": after, "limit": None if limit is None else limit + 1}
+            found = [row["data_row_id"] for row in cursor.execute(statement, values).fetchall()]
+        more = limit is not None and len(found) > limit
+        page = found[:limit] if more else found
+        return Hits(
+            rows=[Match(name, None, None, None) for name in page],
+            request=None,
+            embedding=None,
+            complete=True,
+            total=self.count(record.name) if count else None,
+            next=page[-1] if more and page else None,
+            nearest_outside=None,
+            plan={"name": "filter", "reason": "the slice has no similarity clause"},
+        )
+
+    def delete(self, name: str | int) -> SliceRecord:
+        """Delete a slice and its view; data rows are not touched."""
+        record = self.get(name)
+        with self._db.transaction() as conn:
+            if conn.execute(query("delete_slice"), {"slice_id": record.id}).rowcount == 0:
+                raise NotFoundError(f'there is no slice "{record.name}"')
+        return record
+
+    def release_anchors(self, conn: Connection[Any], ids: Iterable[str]) -> Names:
+        """Let slices keep the vectors of anchor rows that are about to be deleted; the caller's transaction.
+
+        Returns
+        -------
+        list of str
+            Names of the slices that were changed.
+        """
+        values = {"workspace_id": self._workspace.id, "ids": list(ids)}
+        found = conn.execute(query("slices_of_anchors"), values).fetchall()
+        changed: list[str] = []
+        for slice_id, name, data_row_id, kind_id in found:
+            with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+                record = cursor.execute(
+                    sql.SQL("select {} from pgsim.slice where id = %s for update").format(_COLUMNS), (slice_id,)
+                ).fetchone()
+            if record is None:
+                continue
+            row = conn.execute(
+                sql.SQL("select vector from {} where data_row_id = %s").format(
+                    sql.Identifier("pgsim", f"embedding_{kind_id}")
+                ),
+                (data_row_id,),
+            ).fetchone()
+            if row is None:
+                continue
+            vector = [float(x) for x in row[0].to_numpy()]
+            definition = release_anchor(Filter.from_json(record.definition), data_row_id, vector)
+            kind = find_embedding_type(conn, self._workspace.id, self._type_name(conn, slice_id))
+            conn.execute(
+                query("update_slice_definition"),
+                {"definition": Jsonb(definition.to_json()), "slice_id": slice_id},
+            )
+            self._attach(conn, record, definition, kind)
+            changed.append(name)
+        return sorted(set(changed))
+
+    def _type_name(self, conn: Connection[Any], slice_id: int) -> str:
+        row = conn.execute(query("embedding_type_of_slice"), {"slice_id": slice_id}).fetchone()
+        if row is None:
+            raise NotFoundError("the slice's embedding type is gone")
+        return str(row[0])
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a view's, with the reason.
+
+    Raises
+    ------
+    InvalidInputError
+        Too short, too long, white space at an end, or control characters.
+    """
+    if not 3 <= len(name) <= 30:
+        raise InvalidInputError(f'slice name "{name}" has {len(name)} characters: 3 to 30 are needed')
+    if len(name.encode()) > 63:
+        raise InvalidInputError(
+            f'slice name "{name}" takes {len(name.encode())} bytes: a view\'s name holds at most 63'
+        )
+    if name != name.strip(" "):
+        raise InvalidInputError(f'slice name "{name}" begins or ends with a space')
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
+        raise InvalidInputError("a slice name cannot hold control characters")
+
+
+def _quoted(name: str) -> str:
+    """Quote an identifier where it is not one as it stands."""
+    plain = name.replace("_", "a").isalnum() and name.isascii() and name == name.lower() and not name[0].isdigit()
+    return name if plain else sql.Identifier(name).as_string()

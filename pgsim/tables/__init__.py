@@ -1,0 +1,22 @@
+"""ORM models of the tables in schema ``pgsim``; no behaviour."""
+
+from pgsim.tables.base import SCHEMA, Base
+from pgsim.tables.data_row import DataRow
+from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
+from pgsim.tables.installation import Installation
+from pgsim.tables.slice import Slice, SliceAnchor, SliceEmbeddingType
+from pgsim.tables.workspace import Workspace
+
+__all__ = [
+    "SCHEMA",
+    "Base",
+    "DataRow",
+    "Embedding",
+    "EmbeddingType",
+    "Installation",
+    "RetiredPartition",
+    "Slice",
+    "SliceAnchor",
+    "SliceEmbeddingType",
+    "Workspace",
+]

@@ -1,0 +1,128 @@
+"""Embedding types (vector spaces) and embeddings (one vector of one type on one data row)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Integer,
+    PrimaryKeyConstraint,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pgsim.tables.base import Base
+
+_RESERVED = (
+    "(origin = 'off_the_shelf') = (name in ('clip-vit-b-32', 'all-mpnet-base-v2'))"
+    " and (name <> 'clip-vit-b-32' or dimensions = 512) and (name <> 'all-mpnet-base-v2' or dimensions = 768)"
+)
+_SCORE = (
+    "(score_half is null) = (score_power is null)"
+    " and (score_half is null or score_half between 1e-60 and 1e60)"
+    " and (score_power is null or score_power between 0.01 and 100)"
+)
+
+
+class EmbeddingType(Base):
+    """A named vector space of a workspace."""
+
+    __tablename__ = "embedding_type"
+    __table_args__ = (
+        UniqueConstraint("workspace_id", "name"),
+        CheckConstraint("char_length(name) between 1 and 100 and name !~ '[[:cntrl:]]'", name="name"),
+        CheckConstraint("dimensions between 1 and 4000", name="dimensions"),
+        CheckConstraint("origin in ('custom', 'off_the_shelf')", name="origin"),
+        CheckConstraint("metric in ('l1', 'l2', 'cosine')", name="metric"),
+        CheckConstraint("state in ('collecting', 'searchable')", name="state"),
+        CheckConstraint("state <> 'searchable' or score_half is not null", name="calibrated"),
+        CheckConstraint(_SCORE, name="score"),
+        CheckConstraint(_RESERVED, name="reserved_name"),
+        {"comment": "Vector spaces: name, dimensions, metric and the constants that turn a distance into a score."},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True, comment="Identifier.")
+    workspace_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("pgsim.workspace.id"), comment="The workspace that owns the type."
+    )
+    name: Mapped[str] = mapped_column(Text(collation="C"), comment="Unique name in the workspace, 1 to 100 characters.")
+    dimensions: Mapped[int] = mapped_column(Integer, comment="Length of every vector.")
+    origin: Mapped[str] = mapped_column(Text, server_default=text("'custom'::text"), comment="custom or off_the_shelf.")
+    metric: Mapped[str] = mapped_column(
+        Text, server_default=text("'l1'::text"), comment="Distance: l1 (default), l2 or cosine."
+    )
+    score_half: Mapped[float | None] = mapped_column(
+        Double, comment="The distance whose score is 0.5; null until calibrated."
+    )
+    score_power: Mapped[float | None] = mapped_column(
+        Double, comment="How steeply the score falls around score_half; null until calibrated."
+    )
+    state: Mapped[str] = mapped_column(
+        Text, server_default=text("'collecting'::text"), comment="collecting, then searchable."
+    )
+    index_operand: Mapped[str | None] = mapped_column(
+        Text, comment="The indexed expression, with %s where the vector stands; null without an index."
+    )
+    index_scale: Mapped[float | None] = mapped_column(
+        Double, comment="Power of two that brings the values into half precision's range; null without an index."
+    )
+    search_settings: Mapped[dict[str, Any]] = mapped_column(
+        JSONB,
+        server_default=text("'{}'::jsonb"),
+        comment="How the index was built and the ef_search that met the recall target, as last measured.",
+    )
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB, comment="What score_half and score_power were measured on: rows, pairs, quantiles of the distance."
+    )
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("now()"), comment="When the type was made."
+    )
+
+
+class Embedding(Base):
+    """One vector of one embedding type on one data row; partitioned by embedding type."""
+
+    __tablename__ = "embedding"
+    __table_args__ = (
+        PrimaryKeyConstraint("data_row_id", "embedding_type_id"),
+        ForeignKeyConstraint(
+            ["workspace_id", "data_row_id"], ["pgsim.data_row.workspace_id", "pgsim.data_row.id"], ondelete="CASCADE"
+        ),
+        {
+            "comment": "The vectors: one list partition, pgsim.embedding_<id>, for each embedding type.",
+            "postgresql_partition_by": "LIST (embedding_type_id)",
+        },
+    )
+
+    embedding_type_id: Mapped[int] = mapped_column(BigInteger, comment="The vector's embedding type.")
+    workspace_id: Mapped[int] = mapped_column(BigInteger, comment="The workspace of the type and of the data row.")
+    data_row_id: Mapped[str] = mapped_column(Text(collation="C"), comment="The data row the vector describes.")
+    vector: Mapped[Any] = mapped_column(VECTOR, nullable=False, comment="The vector, in single precision, as imported.")
+
+
+class RetiredPartition(Base):
+    """The emptied partition of a deleted embedding type, until it can be dropped without anyone waiting."""
+
+    __tablename__ = "retired_partition"
+    __table_args__ = {  # noqa: RUF012
+        "comment": "Emptied partitions of deleted embedding types, dropped as soon as nobody would wait for it."
+    }
+
+    embedding_type_id: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="Id of the deleted embedding type."
+    )
+    retired_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("now()"), comment="When the type was deleted."
+    )

@@ -1,0 +1,1 @@
+"""Vectors: loading, calibrating, indexing and exporting the embeddings of one embedding type."""

@@ -1,0 +1,96 @@
+"""pgvector's binary form on the COPY protocol, to and from numpy.
+
+A COPY BINARY row is ``int16`` number of fields, then for each field ``int32`` length and bytes; a vector's bytes are
+``int16`` dimensions, ``int16`` zero, and big-endian single-precision numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pgsim.files.vectors import VectorBatch
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
+TRAILER = struct.pack("!h", -1)
+Buffer = bytes | bytearray | memoryview
+
+_ROW_START = struct.Struct("!hiqi")
+_INT32 = struct.Struct("!i")
+
+
+def encode(batch: VectorBatch) -> bytes:
+    """One batch as COPY BINARY rows of ``(line bigint, id text, vector vector)``.
+
+    Parameters
+    ----------
+    batch : VectorBatch
+        ``vectors`` is float32 of shape ``(n, d)``.
+    """
+    count, dimensions = batch.vectors.shape
+    width = 4 * dimensions
+    numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
+    start = struct.pack("!ihh", width + 4, dimensions, 0)
+    parts: list[bytes | memoryview] = []
+    lines = batch.lines.tolist()
+    for position in range(count):
+        name = batch.ids[position].encode()
+        parts.append(_ROW_START.pack(3, 8, lines[position], len(name)))
+        parts.append(name)
+        parts.append(start)
+        parts.append(numbers[position * width : (position + 1) * width])
+    return b"".join(parts)
+
+
+def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:
+    """Read COPY BINARY rows of two columns; psycopg hands out one row a block, the first with the header before it."""
+    first = True
+    for block in blocks:
+        data = bytes(block)
+        if first:
+            data = data[len(HEADER) :]
+            first = False
+        if not data or data == TRAILER:
+            continue
+        (length,) = _INT32.unpack_from(data, 2)
+        yield data[6 : 6 + length], data[10 + length :]
+
+
+def decode(blocks: Iterable[Buffer]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Read COPY BINARY rows of ``(data_row_id text, vector vector)``.
+
+    Yields
+    ------
+    id : str
+        The data row.
+    vector : ndarray of float32, shape (d,)
+        Its vector, bit for bit as stored.
+    """
+    for name, value in _pairs(blocks):
+        yield name.decode(), np.frombuffer(value, dtype=">f4", offset=4).astype(np.float32)
+
+
+def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, bytes]]:
+    """Read COPY BINARY rows of ``(data_row_id text, text)``; the text is left as UTF-8."""
+    for name, value in _pairs(blocks):
+        yield name.decode(), value
+
+
+def decode_vectors(blocks: Iterable[Buffer], dimensions: int) -> NDArray[np.float32]:
+    """Read COPY BINARY rows of one column, ``vector``, into an array.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, dimensions)
+    """
+    data = b"".join(bytes(block) for block in blocks)
+    row = np.dtype([("head", "V10"), ("numbers", ">f4", (dimensions,))])
+    body = data[len(HEADER) :].removesuffix(TRAILER)
+    rows: NDArray[np.float32] = np.frombuffer(body, dtype=row)["numbers"].astype(np.float32)
+    return rows

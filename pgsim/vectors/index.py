@@ -1,0 +1,227 @@
+"""The HNSW index of an embedding type: its expression, its build and the settings that meet the recall target.
+
+``operand`` is the one spelling of the indexed expression. The index's DDL and the query compiler both use it: ordering
+by any other spelling leaves the index unused without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
+from pgsim.db.sql import query
+from pgsim.errors import NotFoundError
+from pgsim.limits import DEFAULT_RECALL
+from pgsim.vectors.calibrate import sample
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.db.engine import Database
+
+#: Values whose largest magnitude lies in this range are indexed as they are; others are scaled near 1.
+_UNSCALED = (1 / 16, 1024.0)
+_M, _EF_CONSTRUCTION = 16, 100
+#: Settings that are tried in turn when the recall is measured; pgvector's largest is 1000.
+_EF_SEARCH = (40, 80, 120, 200, 400, 700, 1000)
+_MEASURED_ANCHORS = 24
+_MEASURED_LIMITS = (10, 100)
+
+
+def operand(dimensions: int, scale: float, schema: str) -> str:
+    """Spell the indexed expression, with ``%s`` where the vector stands.
+
+    Parameters
+    ----------
+    dimensions : int
+        Of the type.
+    scale : float
+        A power of two that values are multiplied by; the order of distances does not change with it.
+    schema : str
+        Quoted name of the schema that pgvector's types live in.
+    """
+    half = f"{schema}.halfvec({dimensions})"
+    if scale == 1:
+        return f"((%s)::{half})"
+    factors = f"array_fill({scale!r}::real, array[{dimensions}])::{schema}.vector"
+    return f"(((%s) operator({schema}.*) {factors})::{half})"
+
+
+def choose_scale(lower: float, upper: float, exact: float | None = None) -> float | None:
+    """Choose the power of two that brings values into half precision's range.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Bounds of the largest magnitude of the type's values.
+    exact : float, optional
+        The largest magnitude itself, where it has been looked at.
+
+    Returns
+    -------
+    float or None
+        The scale; None where the bounds do not decide and the exact magnitude is needed.
+    """
+    least, greatest = _UNSCALED
+    if exact is None:
+        return 1.0 if lower >= least and upper <= greatest else None
+    if exact == 0 or least <= exact <= greatest:
+        return 1.0
+    # Factors beyond single precision's own range would turn to infinity or zero.
+    return 2.0 ** min(max(-round(math.log2(exact)), -126), 126)
+
+
+def index_name(kind: EmbeddingType) -> str:
+    """Name of a type's index."""
+    return f"embedding_{kind.id}_hnsw"
+
+
+def build(db: Database, kind: EmbeddingType, *, m: int = _M, ef_construction: int = _EF_CONSTRUCTION) -> EmbeddingType:
+    """Build the index anew; an old one serves until the new one is there.
+
+    Parameters
+    ----------
+    db : Database
+        Where.
+    kind : EmbeddingType
+        The type; searches go on meanwhile, writers of its vectors wait.
+    m, ef_construction : int
+        pgvector's parameters of the graph.
+
+    Returns
+    -------
+    EmbeddingType
+        The type with its index and the settings that meet the recall target.
+    """
+    key = {"embedding_type_id": kind.id}
+    with db.transaction() as conn:
+        conn.execute(sql.SQL("lock table {} in share mode").format(kind.partition))
+        scale = _scale(conn, kind)
+        schema = db.facts.vector_schema or "public"
+        expression = operand(kind.dimensions, scale, schema)
+        settings = {"kind": "halfvec", "m": m, "ef_construction": ef_construction}
+        name, fresh = index_name(kind), f"{index_name(kind)}_new"
+        conn.execute(
+            sql.SQL("create index {} on {} using hnsw (({}) {}) with (m = {}, ef_construction = {})").format(
+                sql.Identifier(fresh),
+                kind.partition,
+                sql.SQL(expression % "vector"),
+                sql.SQL(f"{schema}.{kind.distance.operator_class('halfvec')}"),
+                sql.Literal(m),
+                sql.Literal(ef_construction),
+            )
+        )
+        conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", name)))
+        conn.execute(
+            sql.SQL("alter index {} rename to {}").format(sql.Identifier("pgsim", fresh), sql.Identifier(name))
+        )
+        conn.execute(
+            sql.SQL("comment on index {} is {}").format(
+                sql.Identifier("pgsim", name), sql.Literal(f"HNSW index of embedding type {kind.id}.")
+            )
+        )
+        values = {"operand": expression, "scale": scale, "settings": Jsonb(settings), **key}
+        if conn.execute(query("store_index"), values).rowcount == 0:
+            raise NotFoundError(f'there is no embedding type "{kind.name}"')
+    return measure_recall(db, refresh(db, kind))
+
+
+def drop(db: Database, kind: EmbeddingType) -> EmbeddingType:
+    """Drop the index; the type is searched exactly from then on."""
+    with db.transaction() as conn:
+        conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", index_name(kind))))
+        values = {"operand": None, "scale": None, "settings": Jsonb({}), "embedding_type_id": kind.id}
+        conn.execute(query("store_index"), values)
+    return refresh(db, kind)
+
+
+def refresh(db: Database, kind: EmbeddingType) -> EmbeddingType:
+    """Read the type again."""
+    with db.transaction() as conn, conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
+        statement = query("lock_for_calibration").format(columns=COLUMNS)
+        found = cursor.execute(statement, {"embedding_type_id": kind.id}).fetchone()
+    if found is None:
+        raise NotFoundError(f'there is no embedding type "{kind.name}"')
+    return found
+
+
+def _scale(conn: Connection[Any], kind: EmbeddingType) -> float:
+    """Choose the scale from bounds where they decide, else from every number."""
+    found = conn.execute(query("largest_norm").format(partition=kind.partition)).fetchone()
+    upper = float((found or (0.0,))[0] or 0.0)
+    rows = conn.execute(query("first_vectors").format(partition=kind.partition)).fetchall()
+    drawn = np.array([row[0].to_numpy() for row in rows])
+    lower = float(np.abs(drawn).max(initial=0.0))
+    scale = choose_scale(lower, upper)
+    if scale is None:
+        found = conn.execute(query("largest_magnitude").format(partition=kind.partition)).fetchone()
+        scale = choose_scale(0, math.inf, float((found or (0.0,))[0] or 0.0))
+    assert scale is not None  # noqa: S101 - the exact magnitude always decides
+    return scale
+
+
+def measure_recall(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> EmbeddingType:
+    """Find the least ``ef_search`` whose mean recall meets the target, and store it.
+
+    The truth is the exact answer for a sample of the type's own vectors. Where no setting meets the target, none is
+    stored, and the type is searched exactly.
+    """
+    if kind.index_operand is None:
+        return kind
+    settings = {key: kind.search_settings[key] for key in ("kind", "m", "ef_construction")}
+    with db.transaction() as conn:
+        count = int((conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone() or (0,))[0])
+        anchors = sample(conn, kind, count, min(count, 4 * _MEASURED_ANCHORS), seed=2)[:_MEASURED_ANCHORS]
+        conn.execute("set local hnsw.iterative_scan = relaxed_order")
+        truths = [_exact_distances(conn, kind, anchor, max(_MEASURED_LIMITS)) for anchor in anchors]
+        for limit in _MEASURED_LIMITS:
+            for ef_search in _EF_SEARCH:
+                if ef_search < limit:
+                    continue
+                conn.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)))
+                shares = [
+                    _share(_index_distances(conn, kind, anchor, limit), truth[:limit])
+                    for anchor, truth in zip(anchors, truths, strict=True)
+                ]
+                recall = float(np.mean(shares)) if shares else 1.0
+                settings[f"recall_{limit}"] = round(recall, 4)
+                if recall >= target:
+                    settings[f"ef_search_{limit}"] = ef_search
+                    break
+        conn.execute(query("store_search_settings"), {"settings": Jsonb(settings), "embedding_type_id": kind.id})
+    return refresh(db, kind)
+
+
+def _share(found: Any, truth: Any) -> float:
+    """Recall by distance, so that ties count: the share of the exact answer's places that are as near."""
+    if len(truth) == 0:
+        return 1.0
+    return float(np.count_nonzero(found <= truth[-1] * (1 + 1e-6)) / len(truth))
+
+
+def _exact_distances(conn: Connection[Any], kind: EmbeddingType, anchor: Any, limit: int) -> Any:
+    statement = sql.SQL("select vector {op} %b as d from {partition} order by d limit %s").format(
+        op=sql.SQL(kind.distance.operator),
+        partition=kind.partition,
+    )
+    return np.array([row[0] for row in conn.execute(statement, (anchor, limit)).fetchall()])
+
+
+def _index_distances(conn: Connection[Any], kind: EmbeddingType, anchor: Any, limit: int) -> Any:
+    assert kind.index_operand is not None  # noqa: S101 - callers check
+    statement = sql.SQL(
+        "select vector {op} %(anchor)b from {partition} order by {column} {op} {anchor} limit %(limit)s"
+    ).format(
+        op=sql.SQL(kind.distance.operator),
+        partition=kind.partition,
+        column=sql.SQL(kind.index_operand % "vector"),
+        anchor=sql.SQL(kind.index_operand % "%(anchor)b"),
+    )
+    rows = conn.execute(statement, {"anchor": anchor, "limit": limit}).fetchall()
+    return np.array([row[0] for row in rows])

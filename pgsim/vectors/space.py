@@ -1,0 +1,278 @@
+"""The handle of an embedding type: everything one does with its vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import class_row
+
+from pgsim.catalog.embedding_types import (
+    COLUMNS,
+    EmbeddingType,
+    EmbeddingTypes,
+    count_embeddings,
+    vectors_missing,
+)
+from pgsim.db.sql import query
+from pgsim.errors import NotFoundError, NotSearchableError
+from pgsim.files.arrays import from_arrays
+from pgsim.files.vectors import read_vectors
+from pgsim.vectors import index
+from pgsim.vectors.calibrate import Calibration, calibrate
+from pgsim.vectors.export import export_file
+from pgsim.vectors.load import analyze, load
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from pgsim.db.engine import Database
+    from pgsim.files.report import ImportReport, Progress, Rejection
+    from pgsim.files.vectors import VectorBatch
+
+Note = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+class Space:
+    """An embedding type of a workspace, with its vectors.
+
+    Attributes
+    ----------
+    kind : EmbeddingType
+        The type as last read.
+    """
+
+    def __init__(self, db: Database, kind: EmbeddingType) -> None:
+        self._db = db
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<Space {self.kind.name!r}: {self.kind.dimensions} dimensions, {self.kind.metric}, {self.kind.state}>"
+
+    @property
+    def id(self) -> int:
+        """The type's id."""
+        return self.kind.id
+
+    @property
+    def name(self) -> str:
+        """The type's name."""
+        return self.kind.name
+
+    def add(
+        self,
+        ids: Sequence[str | int],
+        vectors: ArrayLike,
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Load vectors from memory.
+
+        Parameters
+        ----------
+        ids : sequence of str or int
+            Data rows, length ``n``; an int is taken as its text.
+        vectors : array_like, shape (n, d)
+            Their vectors; stored in single precision.
+        strict : bool
+            Load nothing where anything is rejected.
+        build_index : bool
+            Build the index when the type becomes searchable.
+        progress : callable, optional
+            Called with the step, the vectors done and their number where it is known.
+        """
+        return self._load(
+            lambda reject: from_arrays(ids, vectors, dimensions=self.kind.dimensions, reject=reject),
+            strict=strict,
+            build_index=build_index,
+            progress=progress,
+        )
+
+    def import_file(
+        self,
+        path: str,
+        *,
+        ids_path: str | None = None,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+        note: Note = _silent,
+    ) -> ImportReport:
+        """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, or NPZ."""
+        return self._load(
+            lambda reject: read_vectors(path, dimensions=self.kind.dimensions, ids_path=ids_path, reject=reject),
+            strict=strict,
+            build_index=build_index,
+            progress=progress,
+            note=note,
+        )
+
+    def _load(
+        self,
+        read: Callable[[Callable[[Rejection], None]], Iterable[VectorBatch]],
+        *,
+        strict: bool,
+        build_index: bool,
+        progress: Progress | None = None,
+        note: Note = _silent,
+    ) -> ImportReport:
+        started = time.perf_counter()
+        report = load(self._db, self.kind, read, strict=strict, progress=progress)
+        analyze(self._db, self.kind)
+        loaded = time.perf_counter()
+        self._activate(build_index=build_index, note=note)
+        report.load_seconds, report.index_seconds = loaded - started, time.perf_counter() - loaded
+        return report
+
+    def _activate(self, *, build_index: bool, note: Note) -> None:
+        """Take the step to ``searchable`` when there are enough vectors, and build a first index."""
+        with self._db.transaction() as conn:
+            self.kind = self._locked(conn)
+            count = count_embeddings(conn, self.kind)
+            if not self.kind.searchable:
+                missing = vectors_missing(self.kind, count, self._min_vectors(conn))
+                if missing:
+                    note(f"{missing} more vectors until {self.kind.name} can be searched")
+                    return
+                if self.kind.score_half is None:
+                    note(f"calibrating the score of {self.kind.name}")
+                    self._warn(calibrate(conn, self.kind, count), note)
+                else:
+                    conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
+            self.kind = self._locked(conn)
+        if build_index and self.kind.index_operand is None:
+            note(f"building the index over {count} vectors")
+            self.kind = index.build(self._db, self.kind)
+
+    def _warn(self, measured: Calibration, note: Note) -> None:
+        if measured.degenerate:
+            note(f"warning: all vectors of {self.kind.name} are the same; its score means nothing yet")
+
+    def _locked(self, conn: Any) -> EmbeddingType:
+        with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
+            statement = query("lock_for_calibration").format(columns=COLUMNS)
+            found = cursor.execute(statement, {"embedding_type_id": self.kind.id}).fetchone()
+        if found is None:
+            raise NotFoundError(f'there is no embedding type "{self.kind.name}"')
+        return found  # type: ignore[no-any-return]
+
+    def _min_vectors(self, conn: Any) -> int:
+        row = conn.execute(query("min_vectors"), {"workspace_id": self.kind.workspace_id}).fetchone()
+        return int(row[0])
+
+    def build(self, *, note: Note = _silent) -> Space:
+        """Make the type searchable where it holds enough vectors, and build its index anew."""
+        self._activate(build_index=False, note=note)
+        if not self.kind.searchable:
+            with self._db.transaction() as conn:
+                missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))
+            raise NotSearchableError(
+                f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
+            )
+        note(f"building the index of {self.kind.name}")
+        self.kind = index.build(self._db, self.kind)
+        return self
+
+    def calibrate(self, *, note: Note = _silent) -> Calibration:
+        """Measure the score's constants again; score ranges that are stored keep their meaning, not their distance.
+
+        Raises
+        ------
+        NotSearchableError
+            The type holds too few vectors.
+        """
+        with self._db.transaction() as conn:
+            self.kind = self._locked(conn)
+            count = count_embeddings(conn, self.kind)
+            missing = 0 if self.kind.searchable else vectors_missing(self.kind, count, self._min_vectors(conn))
+            if missing:
+                raise NotSearchableError(
+                    f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
+                )
+            measured = calibrate(conn, self.kind, count)
+            self._warn(measured, note)
+            self.kind = self._locked(conn)
+        return measured
+
+    def count(self) -> int:
+        """Count the vectors."""
+        with self._db.transaction() as conn:
+            return count_embeddings(conn, self.kind)
+
+    def export(self, path: str, *, ids_path: str | None = None, progress: Progress | None = None) -> int:
+        """Write the vectors to NDJSON or NPY, see ``pgsim.vectors.export.export_file``."""
+        return export_file(self._db, self.kind, path, ids_path=ids_path, progress=progress)
+
+    def dependants(self) -> list[str]:
+        """Names of the slices that search this type."""
+        return EmbeddingTypes(self._db, self.kind.workspace_id).dependants(self.kind)
+
+    def delete(self, *, force: bool = False) -> tuple[int, list[str]]:
+        """Delete the type with its vectors; ``force`` also deletes the slices that search it."""
+        return EmbeddingTypes(self._db, self.kind.workspace_id).delete(self.kind, force=force)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the JSON object that the command line prints."""
+        with self._db.transaction() as conn:
+            count = count_embeddings(conn, self.kind)
+            missing = vectors_missing(self.kind, count, self._min_vectors(conn))
+        document = self.kind.to_json(count)
+        if not self.kind.searchable:
+            document["missing"] = missing
+        return document
+
+
+class Spaces:
+    """The embedding types of a workspace, as handles."""
+
+    def __init__(self, db: Database, workspace_id: int) -> None:
+        self._db = db
+        self._types = EmbeddingTypes(db, workspace_id)
+
+    def create(
+        self,
+        name: str,
+        dimensions: int,
+        *,
+        metric: str = "l1",
+        score_half: float | None = None,
+        score_power: float | None = None,
+    ) -> Space:
+        """Make an embedding type.
+
+        Parameters
+        ----------
+        name : str
+            1 to 100 characters, unique in the workspace.
+        dimensions : int
+            Length of every vector, 8 to 2048.
+        metric : {"l1", "l2", "cosine"}
+            The distance.
+        score_half, score_power : float, optional
+            Constants of the score; measured when the type becomes searchable, unless given.
+
+        Raises
+        ------
+        LimitError, AlreadyExistsError, InvalidInputError
+        """
+        return Space(
+            self._db,
+            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power),
+        )
+
+    def list(self) -> list[Space]:
+        """Every embedding type, by name."""
+        return [Space(self._db, kind) for kind in self._types.list()]
+
+    def get(self, name: str | int) -> Space:
+        """Find a type by its exact name, or by its id where no type has that name."""
+        return Space(self._db, self._types.get(name))
+
+    __getitem__ = get

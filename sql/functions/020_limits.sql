@@ -1,0 +1,66 @@
+-- Limits and rules that constraints alone cannot hold. The counters on the workspace's row are the limit: two sessions
+-- that race for the last place meet on that row's lock, which a count(*) would not give them.
+
+create or replace function pgsim.take_place(
+    workspace_id bigint, used_column text, limit_column text, kind text
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken bigint;
+    workspace pgsim.workspace;
+begin
+    execute format(
+        'update pgsim.workspace set %1$I = %1$I + 1 where id = $1 and %1$I < %2$I', used_column, limit_column
+    ) using workspace_id;
+    get diagnostics taken = row_count;
+    if taken = 0 then
+        select * into workspace from pgsim.workspace w where w.id = workspace_id;
+        if not found then
+            raise exception 'workspace % does not exist', workspace_id using errcode = 'PS003';
+        end if;
+        raise exception 'workspace "%" already holds its limit of % %', workspace.name,
+            to_jsonb(workspace) ->> limit_column, kind
+            using errcode = 'PS001',
+            hint = format('delete one, or raise the limit: pgsim workspaces limits %s --set %s=N', workspace.name, limit_column);
+    end if;
+end
+$$;
+
+comment on function pgsim.take_place(bigint, text, text, text) is
+    'Counts one more thing of a kind in a workspace, or raises when the limit is reached.';
+
+revoke execute on function pgsim.take_place(bigint, text, text, text) from public;
+
+create or replace function pgsim.give_place(workspace_id bigint, used_column text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('update pgsim.workspace set %1$I = %1$I - 1 where id = $1', used_column) using workspace_id;
+end
+$$;
+
+comment on function pgsim.give_place(bigint, text) is 'Counts one thing less of a kind in a workspace.';
+
+revoke execute on function pgsim.give_place(bigint, text) from public;
+
+create or replace function pgsim.touch_data_row() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.updated_at := now();
+    return new;
+end
+$$;
+
+comment on function pgsim.touch_data_row() is 'Trigger: notes when a data row last changed.';
+
+create or replace trigger touch_data_row
+before update on pgsim.data_row
+for each row when (old.* is distinct from new.*)
+execute function pgsim.touch_data_row();
+
+comment on trigger touch_data_row on pgsim.data_row is 'Keeps updated_at.';

@@ -1,0 +1,203 @@
+-- An embedding type and its partition live and die together, whoever writes the row.
+
+create or replace function pgsim.check_embedding_type() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    workspace pgsim.workspace;
+begin
+    if tg_op = 'UPDATE' then
+        if (new.id, new.workspace_id, new.dimensions, new.metric, new.origin)
+            is distinct from (old.id, old.workspace_id, old.dimensions, old.metric, old.origin) then
+            raise exception 'the workspace, dimensions, metric and origin of embedding type "%" cannot change', old.name
+                using errcode = 'PS004', hint = 'create another embedding type';
+        end if;
+        return new;
+    end if;
+    select * into workspace from pgsim.workspace w where w.id = new.workspace_id;
+    if new.dimensions not between workspace.min_dimensions and workspace.max_dimensions then
+        raise exception '% dimensions: workspace "%" takes % to %', new.dimensions, workspace.name,
+            workspace.min_dimensions, workspace.max_dimensions
+            using errcode = 'PS001';
+    end if;
+    if new.origin = 'custom' and new.name in ('clip-vit-b-32', 'all-mpnet-base-v2') then
+        raise exception 'the name "%" is reserved for the off-the-shelf embedding type', new.name
+            using errcode = 'PS004', hint = 'choose another name';
+    end if;
+    -- Refuse a name that is taken before a place is counted, so that the message is about the name.
+    if exists (select from pgsim.embedding_type t where t.workspace_id = new.workspace_id and t.name = new.name) then
+        raise exception 'workspace "%" already has an embedding type "%"', workspace.name, new.name
+            using errcode = 'PS006';
+    end if;
+    if new.origin = 'custom' then
+        perform pgsim.take_place(
+            new.workspace_id, 'used_embedding_types', 'custom_embedding_types', 'custom embedding types'
+        );
+    end if;
+    return new;
+end
+$$;
+
+comment on function pgsim.check_embedding_type() is
+    'Trigger: holds the limits of a new embedding type, and keeps fixed what its vectors rely on.';
+
+create or replace trigger check_embedding_type
+before insert or update on pgsim.embedding_type
+for each row execute function pgsim.check_embedding_type();
+
+comment on trigger check_embedding_type on pgsim.embedding_type is 'Limits and fixed columns.';
+
+create or replace function pgsim.create_partition() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    partition_name text := 'embedding_' || new.id;
+begin
+    -- `partition of` would lock the parent against every writer; a table made apart and attached does not.
+    execute format('create table pgsim.%I (like pgsim.embedding including all)', partition_name);
+    execute format(
+        'alter table pgsim.%I add constraint %I check (workspace_id = %s and @vector@.vector_dims(vector) = %s)',
+        partition_name, partition_name || '_vector_check', new.workspace_id, new.dimensions
+    );
+    if new.metric = 'cosine' then
+        -- Cosine distance has no value for a zero vector, nor where the squares leave single precision.
+        execute format(
+            'alter table pgsim.%I add constraint %I check (@vector@.vector_norm(vector) between 1e-18 and 1e18)',
+            partition_name, partition_name || '_norm_check'
+        );
+    end if;
+    -- Out-of-line storage makes an exact scan ten times slower; longer vectors do not fit a page.
+    execute format(
+        'alter table pgsim.%I alter column vector set storage %s',
+        partition_name, case when new.dimensions <= 1950 then 'plain' else 'external' end
+    );
+    execute format(
+        'comment on table pgsim.%I is %L', partition_name, 'The vectors of embedding type ' || new.id || '.'
+    );
+    execute format('alter table pgsim.embedding attach partition pgsim.%I for values in (%s)', partition_name, new.id);
+    execute format(
+        'create trigger guard_anchors_truncate before truncate on pgsim.%I'
+        ' for each statement execute function pgsim.guard_anchors_truncate()', partition_name
+    );
+    if exists (select from pg_roles where rolname = 'pgsim_views') then
+        execute format('grant select on pgsim.%I to pgsim_views', partition_name);
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.create_partition() is 'Trigger: makes the partition that holds a new type''s vectors.';
+
+create or replace trigger create_partition
+after insert on pgsim.embedding_type
+for each row execute function pgsim.create_partition();
+
+comment on trigger create_partition on pgsim.embedding_type is 'Makes the partition of a new type.';
+
+create or replace function pgsim.retire_partition() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Dropping a partition takes the strongest lock on the parent and would wait for every import that runs; emptying
+    -- it takes no lock but its own. What is left is dropped later, by pgsim.drop_retired().
+    execute format('truncate table pgsim.%I', 'embedding_' || old.id);
+    execute format('alter table pgsim.%I add constraint retired check (false)', 'embedding_' || old.id);
+    insert into pgsim.retired_partition (embedding_type_id) values (old.id);
+    if old.origin = 'custom' then
+        perform pgsim.give_place(old.workspace_id, 'used_embedding_types');
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.retire_partition() is 'Trigger: empties the partition of a deleted type, at once.';
+
+create or replace trigger retire_partition
+after delete on pgsim.embedding_type
+for each row execute function pgsim.retire_partition();
+
+comment on trigger retire_partition on pgsim.embedding_type is 'Empties the partition of a deleted type.';
+
+create or replace function pgsim.drop_retired() returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+    retired bigint;
+    dropped int := 0;
+begin
+    for retired in select embedding_type_id from pgsim.retired_partition for update skip locked loop
+        begin
+            execute format('drop table if exists pgsim.%I', 'embedding_' || retired);
+            delete from pgsim.retired_partition where embedding_type_id = retired;
+            dropped := dropped + 1;
+        exception when lock_not_available then
+            -- Somebody is importing; the next call tries again.
+            return dropped;
+        end;
+    end loop;
+    return dropped;
+end
+$$;
+
+comment on function pgsim.drop_retired() is
+    'Drops the emptied partitions of deleted embedding types that nobody holds; returns how many.';
+
+-- An embedding of a slice's anchor cannot go, nor move to another row.
+create or replace function pgsim.guard_anchor() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    slices text;
+begin
+    select string_agg(distinct quote_ident(s.name), ', ') into slices
+    from pgsim.slice_anchor a join pgsim.slice s on s.id = a.slice_id
+    where a.workspace_id = old.workspace_id
+        and a.embedding_type_id = old.embedding_type_id
+        and a.data_row_id = old.data_row_id;
+    if slices is not null then
+        raise exception 'data row "%" is an anchor of slices: %', old.data_row_id, slices
+            using errcode = 'PS002', hint = 'remove the anchor from the slices first';
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.guard_anchor() is 'Trigger: refuses that the embedding of a slice''s anchor goes.';
+
+create or replace trigger guard_anchor
+after delete or update of data_row_id, embedding_type_id, workspace_id on pgsim.embedding
+for each row execute function pgsim.guard_anchor();
+
+comment on trigger guard_anchor on pgsim.embedding is 'Keeps the embeddings of slices'' anchors.';
+
+create or replace function pgsim.guard_anchors_truncate() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    slices text;
+begin
+    select string_agg(distinct quote_ident(s.name), ', ') into slices
+    from pgsim.slice_anchor a join pgsim.slice s on s.id = a.slice_id
+    where tg_table_name in ('embedding', 'embedding_' || a.embedding_type_id);
+    if slices is not null then
+        raise exception 'embeddings of anchors cannot be truncated; slices that use them: %', slices
+            using errcode = 'PS002', hint = 'remove the anchors from the slices first';
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.guard_anchors_truncate() is 'Trigger: refuses to truncate the embeddings of slices'' anchors.';
+
+create or replace trigger guard_anchors_truncate
+before truncate on pgsim.embedding
+for each statement execute function pgsim.guard_anchors_truncate();
+
+comment on trigger guard_anchors_truncate on pgsim.embedding is 'Keeps the embeddings of slices'' anchors.';

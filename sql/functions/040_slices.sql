@@ -1,0 +1,87 @@
+-- A slice and its view live and die together, whoever writes the row.
+
+create or replace function pgsim.check_slice() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from pgsim.slice s
+        where s.workspace_id = new.workspace_id and s.name = new.name and s.id is distinct from new.id
+    ) then
+        raise exception 'there is already a slice "%"', new.name using errcode = 'PS006', hint = 'choose another name';
+    end if;
+    if tg_op = 'INSERT' then
+        perform pgsim.take_place(new.workspace_id, 'used_slices', 'max_slices', 'slices');
+    elsif new.workspace_id <> old.workspace_id then
+        raise exception 'slice "%" cannot move to another workspace', old.name using errcode = 'PS004';
+    else
+        new.updated_at := now();
+    end if;
+    return new;
+end
+$$;
+
+comment on function pgsim.check_slice() is 'Trigger: holds the limit of slices and keeps updated_at.';
+
+create or replace trigger check_slice
+before insert or update on pgsim.slice
+for each row execute function pgsim.check_slice();
+
+comment on trigger check_slice on pgsim.slice is 'Limit of slices; updated_at.';
+
+create or replace function pgsim.follow_slice() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    schema_name text;
+begin
+    select 'ws_' || w.name into schema_name from pgsim.workspace w where w.id = old.workspace_id;
+    if tg_op = 'DELETE' then
+        if to_regclass(format('%I.%I', schema_name, old.name)) is not null then
+            execute format('drop view %I.%I', schema_name, old.name);
+        end if;
+        perform pgsim.give_slice_place(old.workspace_id);
+    elsif new.name <> old.name then
+        execute format('alter view %I.%I rename to %I', schema_name, old.name, new.name);
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.follow_slice() is 'Trigger: drops or renames the view of a slice with the slice.';
+
+create or replace function pgsim.give_slice_place(workspace_id bigint) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pgsim.give_place(workspace_id, 'used_slices') $$;
+
+comment on function pgsim.give_slice_place(bigint) is 'Counts one slice less in a workspace.';
+
+create or replace trigger follow_slice
+after delete or update of name on pgsim.slice
+for each row execute function pgsim.follow_slice();
+
+comment on trigger follow_slice on pgsim.slice is 'Drops or renames the view of a slice with the slice.';
+
+create or replace function pgsim.delete_workspace(workspace text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    found_id bigint;
+begin
+    select w.id into found_id from pgsim.workspace w where w.name = delete_workspace.workspace for update;
+    if found_id is null then
+        raise exception 'there is no workspace "%"', workspace using errcode = 'PS003';
+    end if;
+    delete from pgsim.slice s where s.workspace_id = found_id;
+    delete from pgsim.embedding_type t where t.workspace_id = found_id;
+    delete from pgsim.data_row r where r.workspace_id = found_id;
+    execute format('drop schema if exists %I', 'ws_' || workspace);
+    delete from pgsim.workspace w where w.id = found_id;
+end
+$$;
+
+comment on function pgsim.delete_workspace(text) is 'Deletes a workspace with everything in it.';

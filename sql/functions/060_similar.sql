@@ -1,0 +1,233 @@
+-- Which plan answers a search: the same decision as pgsim.query.plan.choose, which a test compares over a grid.
+create or replace function pgsim.prefers_index(
+    row_count float8, dimensions int, wanted int, anchors int, combine text, min_score float8, max_score float8
+) returns boolean
+language sql immutable parallel safe
+return wanted is not null
+    and wanted between 1 and 1000
+    and max_score = 1
+    and (combine <> 'mean' or anchors = 1)
+    -- An exact scan of so few numbers costs no more than the walk through an index.
+    and row_count * dimensions > 1500000.0 * case when combine = 'centroid' then 1 else anchors end
+    -- Rows expected in range: the share of random pairs below a score follows from the two points that calibrate it.
+    and (min_score <= 0 or row_count * 0.5 * ((1 - min_score) / min_score) ^ 3.5827 >= 2.0 * wanted);
+
+comment on function pgsim.prefers_index(float8, int, int, int, text, float8, float8) is
+    'Whether a search is answered through the HNSW index (or exactly over all rows).';
+
+create or replace function pgsim.anchor_vectors(kind pgsim.embedding_type, anchors text[]) returns @vector@.vector[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    vectors @vector@.vector[];
+    missing text;
+begin
+    execute format(
+        'select array_agg(e.vector order by a.position), min(a.id) filter (where e.vector is null)'
+        ' from unnest($1) with ordinality a (id, position)'
+        ' left join pgsim.%I e on e.data_row_id = a.id collate "C"', 'embedding_' || kind.id
+    ) into vectors, missing using anchors;
+    if missing is not null then
+        if exists (select from pgsim.data_row r where r.workspace_id = kind.workspace_id and r.id = missing) then
+            raise exception 'anchor "%" has no vector of embedding type "%"', missing, kind.name using errcode = 'PS003';
+        end if;
+        raise exception 'anchor "%": there is no such data row', missing using errcode = 'PS003';
+    end if;
+    return coalesce(vectors, '{}');
+end
+$$;
+
+comment on function pgsim.anchor_vectors(pgsim.embedding_type, text[]) is
+    'The stored vectors of anchor rows, in the order given; raises for a row without one.';
+
+create or replace function pgsim.similar(
+    workspace text,
+    embedding text,
+    anchors text[],
+    min_score float8 default 0.85,
+    max_score float8 default 1,
+    max_rows int default null,
+    not_anchors text[] default '{}',
+    combine text default 'nearest'
+) returns table (data_row_id text, score float8, distance float8, nearest_anchor text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    place pgsim.workspace;
+    kind pgsim.embedding_type;
+    positives @vector@.vector[];
+    negatives @vector@.vector[];
+    repeated text;
+    missing bigint;
+    table_name text;
+    row_count float8;
+    operator text;
+    individual text;
+    combined text;
+    condition text := '';
+    nearest text := '1';
+    body text;
+    source text;
+    candidates int;
+    ef int;
+    saved text[];
+    closest float8;
+    farthest float8;
+    found_ids text[];
+    found_distances float8[];
+    found_anchors int[];
+begin
+    select * into place from pgsim.workspace w where w.name = workspace;
+    if not found then
+        raise exception 'there is no workspace "%"', workspace using errcode = 'PS003';
+    end if;
+    select * into kind from pgsim.embedding_type t
+    where t.workspace_id = place.id
+        and (t.name = embedding or (embedding ~ '^[0-9]{1,18}$' and t.id = embedding::bigint))
+    order by t.name = embedding desc
+    limit 1;
+    if not found then
+        raise exception 'there is no embedding type "%" in workspace "%"', embedding, workspace using errcode = 'PS003';
+    end if;
+    not_anchors := coalesce(not_anchors, '{}');
+    table_name := 'embedding_' || kind.id;
+    if coalesce(cardinality(anchors), 0) = 0 then
+        raise exception 'a search needs at least one positive anchor' using errcode = 'PS004';
+    end if;
+    if cardinality(anchors) + cardinality(not_anchors) > place.max_anchors then
+        raise exception '% anchors: a search takes at most %', cardinality(anchors) + cardinality(not_anchors),
+            place.max_anchors using errcode = 'PS001';
+    end if;
+    if array_position(anchors || not_anchors, null) is not null then
+        raise exception 'an anchor is null' using errcode = 'PS004';
+    end if;
+    select a into repeated from unnest(anchors || not_anchors) a group by a having count(*) > 1 order by a limit 1;
+    if repeated is not null then
+        raise exception 'anchor "%" is given twice', repeated using errcode = 'PS004';
+    end if;
+    if combine is null or combine not in ('nearest', 'mean', 'centroid') then
+        raise exception 'combine "%": nearest, mean or centroid', combine using errcode = 'PS004';
+    end if;
+    if not coalesce(min_score between 0 and 1 and max_score between 0 and 1, false) then
+        raise exception 'scores lie between 0 and 1, not % to %', min_score, max_score using errcode = 'PS004';
+    end if;
+    if min_score > max_score then
+        raise exception 'the least score, %, is above the greatest, %', min_score, max_score using errcode = 'PS004';
+    end if;
+    if max_rows < 0 then
+        raise exception 'max_rows is %: it cannot be negative', max_rows using errcode = 'PS004';
+    end if;
+    if kind.state <> 'searchable' then
+        execute format('select count(*) from pgsim.%I', table_name) into missing;
+        missing := greatest(case kind.origin when 'custom' then place.min_vectors else 1 end - missing, 0);
+        raise exception 'embedding type "%" is still collecting: % more vectors are needed', kind.name, missing
+            using errcode = 'PS005',
+            hint = case when missing > 0 then 'import them'
+                else format('take the step: pgsim embeddings build "%s"', kind.name) end;
+    end if;
+    positives := pgsim.anchor_vectors(kind, anchors);
+    negatives := pgsim.anchor_vectors(kind, not_anchors);
+    select b.closest, b.farthest into closest, farthest
+    from pgsim.distance_bounds(min_score, max_score, kind.score_half, kind.score_power) b;
+
+    operator := format(
+        'operator(@vector@.%s)', case kind.metric when 'l1' then '<+>' when 'l2' then '<->' else '<=>' end
+    );
+    select string_agg(format('(e.vector %s ($1)[%s])', operator, i), ', ' order by i) into individual
+    from generate_subscripts(positives, 1) i;
+    if cardinality(positives) > 1 then
+        nearest := format(
+            '(select x.i from unnest(array[%s]) with ordinality x (d, i) order by x.d, x.i limit 1)', individual
+        );
+    end if;
+    combined := case
+        when cardinality(positives) = 1 then individual
+        when combine = 'nearest' then format('least(%s)', individual)
+        when combine = 'centroid' then format('(e.vector %s $3)', operator)
+        else format('(%s) / %s', replace(individual, ', ', ' + '), cardinality(positives))
+    end;
+    if farthest < 'infinity' then
+        condition := condition || format(' and %s <= $5', combined);
+    end if;
+    if closest > 0 then
+        condition := condition || format(' and %s >= $4', combined);
+    end if;
+    if cardinality(negatives) > 0 then
+        condition := condition || format(
+            ' and least(%s) >= least(%s)',
+            (select string_agg(format('(e.vector %s ($2)[%s])', operator, i), ', ' order by i)
+             from generate_subscripts(negatives, 1) i),
+            individual
+        );
+    end if;
+    body := format(
+        'select s.data_row_id, s.distance, %s::int as nearest from ('
+        'select e.data_row_id, %s as distance from %%s where true%s order by 2, 1 limit $6) s',
+        case when nearest = '1' then '1' else 'n.nearest' end, combined, condition
+    );
+    if nearest <> '1' then
+        body := body || format(
+            ' cross join lateral (select %s as nearest from pgsim.%I e where e.data_row_id = s.data_row_id) n',
+            nearest, table_name
+        );
+    end if;
+    body := body || ' order by s.distance, s.data_row_id';
+
+    if kind.index_operand is not null then
+        select case when c.reltuples > 0 then c.reltuples else 0 end into row_count
+        from pg_class c where c.oid = format('pgsim.%I', table_name)::regclass;
+    end if;
+    if kind.index_operand is not null and kind.search_settings ?& array['ef_search_10', 'ef_search_100']
+        and cardinality(negatives) = 0 and pgsim.prefers_index(
+        row_count, kind.dimensions, max_rows, cardinality(positives), combine, min_score, max_score
+    ) then
+        candidates := max_rows + 10;
+        ef := least(1000, greatest(candidates, case
+            when max_rows <= 10 then (kind.search_settings ->> 'ef_search_10')::int
+            else ceil((kind.search_settings ->> 'ef_search_100')::int * greatest(max_rows / 100.0, 1))::int
+        end));
+        select string_agg(
+            format(
+                '(select e.data_row_id from pgsim.%I e order by %s %s %s limit %s)', table_name,
+                format(kind.index_operand, 'e.vector'), operator,
+                format(kind.index_operand, case when combine = 'centroid' and cardinality(positives) > 1
+                    then '$3' else format('($1)[%s]', i) end),
+                candidates
+            ), ' union ' order by i
+        ) into source
+        from generate_series(1, case when combine = 'centroid' then 1 else cardinality(positives) end) i;
+        source := format('(%s) c join pgsim.%I e on e.data_row_id = c.data_row_id', source, table_name);
+        saved := array[
+            current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true)
+        ];
+        perform set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'relaxed_order', true);
+        execute format(
+            'select array_agg(f.data_row_id order by f.distance, f.data_row_id),'
+            ' array_agg(f.distance order by f.distance, f.data_row_id),'
+            ' array_agg(f.nearest order by f.distance, f.data_row_id) from (%s) f', format(body, source)
+        ) into found_ids, found_distances, found_anchors
+        using positives, negatives, (select @vector@.avg(p) from unnest(positives) p), closest, farthest, max_rows;
+        perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
+        if cardinality(found_ids) = max_rows then
+            return query
+            select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
+            from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)
+            order by f.position;
+            return;
+        end if;
+        -- The index came back short: finish exactly.
+    end if;
+    return query execute format(
+        'select f.data_row_id, pgsim.score(f.distance, $8, $9), f.distance, ($7)[f.nearest] from (%s) f'
+        ' order by f.distance, f.data_row_id', format(body, format('pgsim.%I e', table_name))
+    )
+    using positives, negatives, (select @vector@.avg(p) from unnest(positives) p), closest, farthest, max_rows,
+        anchors, kind.score_half, kind.score_power;
+end
+$$;
+
+comment on function pgsim.similar(text, text, text[], float8, float8, int, text[], text) is
+    'Data rows similar to the anchor rows, most similar first: id, score, distance and individually nearest anchor.';

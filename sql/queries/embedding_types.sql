@@ -1,0 +1,48 @@
+-- name: create_embedding_type
+insert into pgsim.embedding_type (workspace_id, name, dimensions, metric, score_half, score_power)
+values (%(workspace_id)s, %(name)s, %(dimensions)s, %(metric)s, %(score_half)s, %(score_power)s)
+returning {columns};
+
+-- name: list_embedding_types
+select {columns} from pgsim.embedding_type where workspace_id = %(workspace_id)s order by name;
+
+-- name: find_embedding_type
+select {columns}
+from pgsim.embedding_type
+where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
+order by name = %(name)s desc
+limit 1;
+
+-- name: slices_of_embedding_type
+select s.name
+from pgsim.slice s
+join pgsim.slice_embedding_type t on t.slice_id = s.id
+where t.embedding_type_id = %(embedding_type_id)s
+order by s.name;
+
+-- name: lock_embedding_type
+select id from pgsim.embedding_type where id = %(embedding_type_id)s for update;
+
+-- name: delete_slices_of_embedding_type
+delete from pgsim.slice s
+using pgsim.slice_embedding_type t
+where t.slice_id = s.id and t.embedding_type_id = %(embedding_type_id)s;
+
+-- name: delete_embedding_type
+delete from pgsim.embedding_type where id = %(embedding_type_id)s;
+
+-- name: drop_retired_partitions
+select pgsim.drop_retired();
+
+-- name: count_embeddings
+select count(*) from {partition};
+
+-- name: types_with_vectors_of
+-- The searchable types in which every one of these data rows has a vector.
+select t.name
+from pgsim.embedding_type t
+join pgsim.embedding e on e.embedding_type_id = t.id
+where t.workspace_id = %(workspace_id)s and t.state = 'searchable' and e.data_row_id = any(%(ids)s)
+group by t.name
+having count(*) = cardinality(%(ids)s)
+order by t.name;

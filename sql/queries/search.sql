@@ -1,0 +1,14 @@
+-- name: type_for_search
+select {columns}, w.max_anchors, w.min_vectors, c.reltuples
+from pgsim.embedding_type t
+join pgsim.workspace w on w.id = t.workspace_id
+left join pg_catalog.pg_class c on c.oid = to_regclass('pgsim.embedding_' || t.id)
+where t.workspace_id = %(workspace_id)s and (t.name = %(name)s or t.id::text = %(name)s)
+order by t.name = %(name)s desc
+limit 1;
+
+-- name: anchor_vectors
+select a.id, e.vector, r.id is not null
+from unnest(%(ids)s::text[]) a (id)
+left join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = a.id collate "C"
+left join {partition} e on e.data_row_id = a.id collate "C";

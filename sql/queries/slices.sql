@@ -1,0 +1,46 @@
+-- name: insert_slice
+insert into pgsim.slice (workspace_id, name, description, definition)
+values (%(workspace_id)s, %(name)s, %(description)s, %(definition)s)
+returning {columns};
+
+-- name: update_slice_definition
+update pgsim.slice set definition = %(definition)s where id = %(slice_id)s;
+
+-- name: list_slices
+select {columns} from pgsim.slice where workspace_id = %(workspace_id)s order by name;
+
+-- name: find_slice
+select {columns}
+from pgsim.slice
+where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
+order by name = %(name)s desc
+limit 1;
+
+-- name: delete_slice
+delete from pgsim.slice where id = %(slice_id)s;
+
+-- name: clear_slice_dependencies
+with anchors as (delete from pgsim.slice_anchor where slice_id = %(slice_id)s)
+delete from pgsim.slice_embedding_type where slice_id = %(slice_id)s;
+
+-- name: insert_slice_embedding_type
+insert into pgsim.slice_embedding_type (slice_id, embedding_type_id) values (%(slice_id)s, %(embedding_type_id)s);
+
+-- name: insert_slice_anchors
+insert into pgsim.slice_anchor (slice_id, embedding_type_id, workspace_id, data_row_id)
+select %(slice_id)s, %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)s::text[]);
+
+-- name: lock_anchor_embeddings
+-- A session that deletes one of them waits for this one, and then finds the anchor.
+select data_row_id from {partition} where data_row_id = any(%(ids)s) order by data_row_id for key share;
+
+-- name: embedding_type_of_slice
+select t.name
+from pgsim.slice_embedding_type s join pgsim.embedding_type t on t.id = s.embedding_type_id
+where s.slice_id = %(slice_id)s;
+
+-- name: slices_of_anchors
+select distinct s.id, s.name, a.data_row_id, a.embedding_type_id
+from pgsim.slice s join pgsim.slice_anchor a on a.slice_id = s.id
+where a.workspace_id = %(workspace_id)s and a.data_row_id = any(%(ids)s)
+order by s.id, a.data_row_id;

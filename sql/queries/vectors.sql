@@ -1,0 +1,80 @@
+-- name: create_vector_staging
+create temporary table vector_staging (
+    line bigint not null, id text collate "C" not null, vector {vector} not null
+) on commit drop;
+
+-- name: plain_vector_staging
+-- In-line storage: vectors on their way through a temporary table should not visit its TOAST table.
+alter table vector_staging alter column vector set storage plain;
+
+-- name: copy_vector_staging
+copy vector_staging (line, id, vector) from stdin (format binary);
+
+-- name: index_vector_staging
+create index on vector_staging (id, line);
+
+-- name: analyze_vector_staging
+analyze vector_staging (id, line);
+
+-- name: reject_unknown_rows
+delete from vector_staging s
+where not exists (
+    select from pgsim.data_row r where r.workspace_id = %(workspace_id)s and r.id = s.id
+)
+returning line, id;
+
+-- name: drop_earlier_duplicates
+with last as (
+    select id, max(line) as line from vector_staging group by id having count(*) > 1
+)
+delete from vector_staging s using last where s.id = last.id and s.line < last.line;
+
+-- name: lock_import
+-- Two imports into one type would lock the same rows in different orders.
+select pg_advisory_xact_lock(%(key)s, %(embedding_type_id)s);
+
+-- name: upsert_vectors
+with stored as (
+    insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector)
+    select %(embedding_type_id)s, %(workspace_id)s, id, vector from vector_staging
+    on conflict (data_row_id, embedding_type_id) do update set vector = excluded.vector
+    returning (xmax = 0) as inserted
+)
+select count(*) filter (where inserted), count(*) filter (where not inserted) from stored;
+
+-- name: find_index_settings
+select index_scale, index_operand from pgsim.embedding_type where id = %(embedding_type_id)s;
+
+-- name: lock_for_calibration
+select {columns} from pgsim.embedding_type where id = %(embedding_type_id)s for update;
+
+-- name: min_vectors
+select min_vectors from pgsim.workspace where id = %(workspace_id)s;
+
+-- name: store_calibration
+update pgsim.embedding_type
+set score_half = %(half)s, score_power = %(power)s, calibration = %(calibration)s, state = 'searchable'
+where id = %(embedding_type_id)s;
+
+-- name: store_searchable
+update pgsim.embedding_type set state = 'searchable' where id = %(embedding_type_id)s;
+
+-- name: store_index
+update pgsim.embedding_type
+set index_operand = %(operand)s, index_scale = %(scale)s, search_settings = %(settings)s
+where id = %(embedding_type_id)s;
+
+-- name: store_search_settings
+update pgsim.embedding_type
+set search_settings = %(settings)s
+where id = %(embedding_type_id)s;
+
+-- name: largest_norm
+-- An upper bound of the largest magnitude, at a fraction of the cost of looking at every number.
+select max(vector_norm(vector)) from {partition};
+
+-- name: largest_magnitude
+select max(abs(x)) from {partition} e, unnest(e.vector::real[]) x;
+
+-- name: first_vectors
+select vector from {partition} limit 1000;

@@ -1,0 +1,3 @@
+-- uri like 'a%'
+pgsim.data_row.uri LIKE %(param_1)s::VARCHAR
+-- param_1: a%

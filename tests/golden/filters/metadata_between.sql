@@ -1,0 +1,8 @@
+-- metadata.a between 1 and 2.5
+CASE WHEN (jsonb_typeof(pgsim.data_row.metadata -> %(param_1)s::VARCHAR) = 'number') THEN CAST(pgsim.data_row.metadata -> %(param_2)s::VARCHAR AS NUMERIC) END >= %(param_3)s AND CASE WHEN (jsonb_typeof(pgsim.data_row.metadata -> %(param_4)s::VARCHAR) = 'number') THEN CAST(pgsim.data_row.metadata -> %(param_5)s::VARCHAR AS NUMERIC) END <= %(param_6)s
+-- param_1: a
+-- param_2: a
+-- param_3: 1
+-- param_4: a
+-- param_5: a
+-- param_6: 2.5

@@ -1,0 +1,2 @@
+-- uri is not null
+pgsim.data_row.uri IS NOT NULL

@@ -1,0 +1,2 @@
+-- uri is null
+pgsim.data_row.uri IS NULL

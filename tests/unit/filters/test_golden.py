@@ -1,0 +1,102 @@
+"""What each leaf becomes in SQL; ``UPDATE_GOLDEN=1`` in the environment writes the files anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import literal
+from sqlalchemy.dialects import postgresql
+
+from pgsim.errors import InvalidInputError
+from pgsim.filters import Context, FieldKind, compile_filter, parse
+from pgsim.tables import DataRow
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "filters"
+CONTEXT = Context(
+    row=DataRow,
+    fields={"taken": FieldKind.DATETIME},
+    has_embedding=lambda name: literal(name) == "has_embedding",
+    in_slice=lambda name: literal(name) == "in_slice",
+    in_batch=lambda name: literal(name) == "in_batch",
+    similar=lambda clause: literal(clause.embedding) == "similar",
+)
+FILTERS = {
+    "text_equal": "dataset = 'a'",
+    "text_not_equal": "dataset != 'a'",
+    "text_order": "dataset < 'a'",
+    "text_between": "id between 'a' and 'b'",
+    "text_in": "asset_type in ('image', 'video')",
+    "text_not_in": "asset_type not in ('image', 'video')",
+    "text_null": "uri is null",
+    "text_not_null": "uri is not null",
+    "time_order": "created_at >= '2024-01-01T10:00+02:00'",
+    "time_in": "created_at in ('2024-01-01', '2024-01-02T00:00:00.123456789Z')",
+    "like": "uri like 'a%'",
+    "ilike": "uri ilike 'a%'",
+    "contains": "uri contains '50%_\\'",
+    "starts_with": "uri starts_with 'a%'",
+    "ends_with": "uri not ends_with 'a'",
+    "metadata_equal": "metadata.a = 'x'",
+    "metadata_equal_below_not": "not (metadata.a = 'x')",
+    "metadata_not_equal": "metadata.a != 0.1",
+    "metadata_order_string": "metadata.a < 'x'",
+    "metadata_order_number": "metadata.a <= 1e400",
+    "metadata_order_boolean": "metadata.a > false",
+    "metadata_between": "metadata.a between 1 and 2.5",
+    "metadata_in": "metadata.a in ('x', 'y', 1, true)",
+    "metadata_not_in": "metadata.a not in ('x', 'y')",
+    "metadata_in_many": f"metadata.a in ({', '.join(map(str, range(100)))})",
+    "metadata_null": "metadata.\"two words\" is null",
+    "metadata_like": "metadata.a like 'x%'",
+    "metadata_datetime": "metadata.taken > '2024-01-01'",
+    "media": "media.width = 640",
+    "matches": "text matches 'two words'",
+    "matches_below_not": "text not matches 'two words'",
+    "hooks": "has_embedding('a') and (in_slice('b') or in_batch('c')) and not similar(embedding => 'e', "
+    "anchors => array['a'])",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_compiled_sql(name: str) -> None:
+    compiled = compile_filter(parse(FILTERS[name]), CONTEXT).compile(dialect=postgresql.psycopg.dialect())
+    values = "".join(f"-- {key}: {str(value):.100}\n" for key, value in compiled.params.items())
+    text = f"-- {FILTERS[name]:.100}\n{compiled}\n{values}"
+    file = GOLDEN / f"{name}.sql"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        file.write_text(text, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_every_golden_file_has_its_filter() -> None:
+    assert {file.stem for file in GOLDEN.glob("*.sql")} == set(FILTERS)
+
+
+def test_values_never_become_sql() -> None:
+    hostile = "x'); drop table pgsim.data_row; --"
+    for field in ("metadata.a", "uri", f'metadata."{hostile}"'):
+        condition = compile_filter(parse(f"{field} = '{hostile.replace(chr(39), chr(39) * 2)}'"), CONTEXT)
+        assert "drop" not in str(condition.compile(dialect=postgresql.psycopg.dialect()))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not has_embedding('a')", "where.not: the condition has_embedding cannot be used here"),
+        ("uri = 'a' and in_slice('a')", "where.and[1]: the condition in_slice cannot be used here"),
+        ("in_batch('a')", "where: the condition in_batch cannot be used here"),
+        ("similar(anchors => array['a'])", "where: the condition similar cannot be used here"),
+        (
+            "metadata.taken in ('2024-01-01', 'x')",
+            "where.values[1]: 'x' is not a time; write it as 2026-01-31T12:00:00Z",
+        ),
+        ("metadata.taken < 'x'", "where.value: 'x' is not a time; write it as 2026-01-31T12:00:00Z"),
+    ],
+)
+def test_what_the_context_does_not_allow(text: str, message: str) -> None:
+    context = Context(row=DataRow, fields={"taken": FieldKind.DATETIME})
+    with pytest.raises(InvalidInputError) as caught:
+        compile_filter(parse(text), context)
+    assert str(caught.value) == message
