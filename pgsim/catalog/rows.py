@@ -104,20 +104,10 @@ class Rows:
                 row = cursor.execute(query("get_row"), key).fetchone()
             if row is None:
                 raise NotFoundError(f"there is no data row {quoted(row_id)} in this workspace")
-            row["embeddings"] = []
-            for type_id, name, dimensions in conn.execute(query("embedding_types_of_workspace"), key).fetchall():
-                statement = query("get_row_vector").format(partition=_partition(type_id))
-                found = conn.execute(statement, key).fetchone()
-                if found is not None:
-                    vector = found[0]
-                    row["embeddings"].append(
-                        {
-                            "embedding": name,
-                            "embedding_type_id": type_id,
-                            "dimensions": dimensions,
-                            "vector": vector.to_list() if hasattr(vector, "to_list") else [float(x) for x in vector],
-                        }
-                    )
+            types = conn.execute(query("embedding_type_ids_of_workspace"), key).fetchone()
+            with conn.cursor(row_factory=dict_row) as cursor:
+                found = cursor.execute(query("list_row_embeddings"), {**key, "types": (types and types[0]) or []})
+                row["embeddings"] = [{**each, "vector": _numbers(each["vector"])} for each in found]
         return row
 
     def list(
@@ -192,7 +182,7 @@ class Rows:
         values: dict[str, Any] = {"workspace_id": self._workspace_id, "ids": [_storable(row_id) for row_id in wanted]}
         with self._db.transaction() as conn:
             # The types before the rows, as an import of vectors takes them.
-            types = conn.execute(query("embedding_types_of_workspace"), values).fetchall()
+            types = conn.execute(query("hold_embedding_types"), values).fetchall()
             # A slice that is being made on one of these rows is waited for here, or waits and finds the row gone.
             found = {row[0] for row in conn.execute(query("lock_rows"), values).fetchall()}
             if len(found) < len(wanted):
@@ -208,7 +198,7 @@ class Rows:
                     )
                 self._release_anchors(conn, wanted)
             # Before the rows, and from the workspace's own partitions: a cascade would look into everyone's.
-            for type_id, _, _ in types:
+            for (type_id,) in types:
                 conn.execute(query("delete_row_embeddings").format(partition=_partition(type_id)), values)
             return conn.execute(query("delete_rows"), values).rowcount
 
@@ -249,6 +239,11 @@ class Rows:
 
 def _partition(type_id: int) -> sql.Identifier:
     return sql.Identifier("pgsim", f"embedding_{type_id}")
+
+
+def _numbers(vector: Any) -> list[float]:
+    """Turn a vector into plain numbers, whichever form pgvector's adapter gives it."""
+    return [float(number) for number in (vector.to_list() if hasattr(vector, "to_list") else vector)]
 
 
 def _storable(row_id: str) -> str:

@@ -118,7 +118,7 @@ def export(
     file: Annotated[str, typer.Argument(metavar="FILE", help="NDJSON (.gz, .zst, -) or .npy.", show_default=False)],
     ids: Annotated[
         str | None,
-        typer.Option(help="Where the ids of an .npy go [default: FILE.ids].", metavar="FILE", show_default=False),
+        typer.Option(help="Where the ids of an .npy go (default: FILE.ids).", metavar="FILE", show_default=False),
     ] = None,
 ) -> None:
     """Write the vectors of an embedding type to a file, bit for bit as imported."""

@@ -46,12 +46,12 @@ def root(
     database: Annotated[
         str | None,
         typer.Option(
-            help="A PostgreSQL server, as URL [env: PGSIM_DATABASE_URL; unset: the embedded server under PGSIM_HOME].",
+            help="A PostgreSQL server, as URL (env: PGSIM_DATABASE_URL; unset: the embedded server under PGSIM_HOME).",
             show_default=False,
         ),
     ] = None,
     workspace: Annotated[
-        str | None, typer.Option(help="The workspace [env: PGSIM_WORKSPACE; default: default].", show_default=False)
+        str | None, typer.Option(help="The workspace (env: PGSIM_WORKSPACE; default: default).", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

@@ -30,8 +30,8 @@ Vectors = Annotated[
     list[str] | None, typer.Option("--vector", help="A file with one vector: JSON or .npy.", metavar="FILE")
 ]
 CombineOption = Annotated[str, typer.Option(help="nearest, mean or centroid.", metavar="HOW")]
-MinScore = Annotated[float | None, typer.Option(help="Least score [default: 0.85].", metavar="X", show_default=False)]
-MaxScore = Annotated[float | None, typer.Option(help="Greatest score [default: 1].", metavar="X", show_default=False)]
+MinScore = Annotated[float | None, typer.Option(help="Least score (default: 0.85).", metavar="X", show_default=False)]
+MaxScore = Annotated[float | None, typer.Option(help="Greatest score (default: 1).", metavar="X", show_default=False)]
 Where = Annotated[
     str | None,
     typer.Option(help="Condition, such as \"metadata.split = 'train'\".", metavar="W", show_default=False),

@@ -26,7 +26,7 @@ def search(
     where: options.Where = None,
     filter_json: options.FilterOption = None,
     limit: Annotated[
-        str | None, typer.Option(help="Rows at most, or none [default: 100].", metavar="N", show_default=False)
+        str | None, typer.Option(help="Rows at most, or none (default: 100).", metavar="N", show_default=False)
     ] = None,
     after: Annotated[
         str | None, typer.Option(help="Cursor of the page before.", metavar="CURSOR", show_default=False)

@@ -106,7 +106,7 @@ def rows(
     ctx: typer.Context,
     name: Name,
     limit: Annotated[
-        str | None, typer.Option(help="Rows at most, or none [default: 100].", metavar="N", show_default=False)
+        str | None, typer.Option(help="Rows at most, or none (default: 100).", metavar="N", show_default=False)
     ] = None,
     after: Annotated[
         str | None, typer.Option(help="Cursor of the page before.", metavar="CURSOR", show_default=False)

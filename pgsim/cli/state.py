@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pgsim.config import Config
 
 
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+
 @dataclass
 class State:
     """The global options of one invocation."""
@@ -45,7 +48,9 @@ class State:
     def emit(self, document: Any, text: str) -> None:
         """Print the answer: ``document`` as JSON with ``--json``, else ``text``."""
         if self.json:
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+            # json escapes the control characters of ASCII; those above it can start a terminal's sequences as well.
+            line = json.dumps(document, ensure_ascii=False, default=str, allow_nan=False).translate(_CONTROLS)
+            sys.stdout.write(line + "\n")
         elif text:
             sys.stdout.write(text + "\n")
         sys.stdout.flush()

@@ -45,7 +45,8 @@ Condition = ColumnElement[bool]
 Steps = tuple[str | int, ...]
 Value = str | int | float | bool
 
-#: From here on a list of metadata values is hashed instead of looked up in the GIN index one by one.
+#: From here on a list of metadata values is hashed instead of looked up in the GIN index one by one. Over 60,000 rows
+#: 100 values take 3 ms by index, but 270 ms where the server does not use it; hashed they take 15 ms, always.
 MANY_VALUES: Final = 100
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    FromClause,
     Integer,
     LargeBinary,
     Text,
@@ -27,9 +26,9 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
-from sqlalchemy.sql.elements import Grouping
 
 from pgsim.filters.metadata import bound
+from pgsim.filters.outer import outer
 
 MEGABYTE: Final = 1_048_576
 #: Content of so many bytes fits whatever it holds: measured 0.89 MB at worst, 3.5 bytes for one by construction.
@@ -39,20 +38,6 @@ _VECTOR_LIMIT: Final = 1_048_575
 _CONFIGURATION: Final = "'simple'::regconfig"
 #: The parser's token type for what lies between words.
 _BLANK: Final = 12
-
-
-class _OuterColumn(Grouping[Any]):
-    """A column of the row outside, which never brings its table into the subquery's own ``from``.
-
-    SQLAlchemy's correlation would do, but only where the statement around is compiled with it; a condition that is
-    printed alone would silently search another row's content.
-    """
-
-    inherit_cache = True
-
-    @property
-    def _from_objects(self) -> list[FromClause]:
-        return []
 
 
 def fulltext(row: Any) -> ColumnElement[Any]:
@@ -99,7 +84,7 @@ def _vector(text: Any) -> ColumnElement[Any]:
 
 def _long_vector(row: Any) -> ColumnElement[Any]:
     utf8: ColumnElement[str] = literal_column("'UTF8'")
-    content = _OuterColumn(row.content)
+    content = outer(row.content)
     stored = select(func.convert_to(content, utf8, type_=LargeBinary()).label("bytes")).subquery()
     cut = func.substring(stored.c.bytes, _constant(1), _boundary(stored.c.bytes), type_=LargeBinary())
     start = select(func.convert_from(cut, utf8, type_=Text()).label("text")).subquery()

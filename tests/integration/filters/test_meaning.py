@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, literal, select
 from sqlalchemy.orm import Session
 
-from pgsim.filters import Context, FieldKind, Filter, compile_filter, parse, to_text
+from pgsim.filters.compile import Context, compile_filter
+from pgsim.filters.kinds import FieldKind
+from pgsim.filters.nodes import Filter
+from pgsim.filters.parse import parse
+from pgsim.filters.text import to_text
 from pgsim.tables import DataRow
 
 # --- the evaluator ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Filters over data that is large, odd or hostile: found, not found, never an error; and the indexes that serve them."""
+"""Filters over data that is large, odd or hostile: found or not, never an error; and the indexes they use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
 
 from pgsim.errors import InvalidInputError
-from pgsim.filters import Context, Field, FieldKind, Filter, compile_filter, parse
+from pgsim.filters.compile import Context, compile_filter
 from pgsim.filters.fulltext import ALWAYS_FITS, MEGABYTE, fulltext, is_long
+from pgsim.filters.kinds import Field, FieldKind
 from pgsim.filters.metadata import typed
-from pgsim.filters.nodes import MAX_DEPTH
+from pgsim.filters.nodes import MAX_DEPTH, Filter
+from pgsim.filters.parse import parse
 from pgsim.tables import DataRow
 
 CONTEXT = Context(row=DataRow)
@@ -97,7 +99,15 @@ def test_no_search_is_an_error(connection: Connection) -> None:
         except InvalidInputError:
             continue
         find(connection, filter_)
-    for words in ("a " * 1000, "-a " * 600, '"' + "a " * 990 + '"', "a-" * 1000, "a or " * 400, "x" * 2000, "字" * 2000):
+    for words in (
+        "a " * 1000,
+        "-a " * 600,
+        '"' + "a " * 990 + '"',
+        "a-" * 1000,
+        "a or " * 400,
+        "x" * 2000,
+        "字" * 2000,
+    ):
         find(connection, Filter.from_json({"matches": words}))
 
 
@@ -147,6 +157,16 @@ def test_an_alias_and_literal_values(connection: Connection) -> None:
     compiled = query.compile(dialect=postgresql.psycopg.dialect(), compile_kwargs={"literal_binds": True})
     connection.exec_driver_sql(f"create view v as {str(compiled).replace('%%', '%')}".replace("%", "%%"))
     assert list(connection.exec_driver_sql("select id from v").scalars()) == ["row"]
+
+
+def test_a_condition_that_is_printed_alone_means_the_same_row(connection: Connection) -> None:
+    filler = "word " * (ALWAYS_FITS // 5)
+    add(connection, "long", filler + "needle")
+    add(connection, "longer", filler + "other")
+    condition = compile_filter(parse("text matches 'needle'"), Context(row=aliased(DataRow, name="r")))
+    compiled = condition.compile(dialect=postgresql.psycopg.dialect())
+    query = f"select id from pgsim.data_row r where {compiled}"
+    assert list(connection.exec_driver_sql(query, dict(compiled.params)).scalars()) == ["long"]
 
 
 def plan(connection: Connection, condition: Any) -> str:

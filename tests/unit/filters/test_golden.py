@@ -10,7 +10,9 @@ from sqlalchemy import literal
 from sqlalchemy.dialects import postgresql
 
 from pgsim.errors import InvalidInputError
-from pgsim.filters import Context, FieldKind, compile_filter, parse
+from pgsim.filters.compile import Context, compile_filter
+from pgsim.filters.kinds import FieldKind
+from pgsim.filters.parse import parse
 from pgsim.tables import DataRow
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "filters"
@@ -62,7 +64,7 @@ FILTERS = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_compiled_sql(name: str) -> None:
     compiled = compile_filter(parse(FILTERS[name]), CONTEXT).compile(dialect=postgresql.psycopg.dialect())
-    values = "".join(f"-- {key}: {str(value):.100}\n" for key, value in compiled.params.items())
+    values = "".join(f"-- {key}: {value!s:.100}\n" for key, value in compiled.params.items())
     text = f"-- {FILTERS[name]:.100}\n{compiled}\n{values}"
     file = GOLDEN / f"{name}.sql"
     if os.environ.get("UPDATE_GOLDEN") == "1":

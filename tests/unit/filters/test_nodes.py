@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pgsim.errors import InvalidInputError
-from pgsim.filters import Filter, parse, walk
-from pgsim.filters.nodes import MAX_DEPTH, MAX_NODES, MAX_VALUES, Matches, Not
+from pgsim.filters.nodes import MAX_DEPTH, MAX_NODES, MAX_VALUES, Filter, Matches, Not, walk
+from pgsim.filters.parse import parse
 
 EQUAL = {"field": "metadata.a", "op": "=", "value": 1}
 ROW = {"row": "a"}

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from pgsim.errors import InvalidInputError
-from pgsim.filters import Filter, parse, to_text
-from pgsim.filters.nodes import MAX_DEPTH
+from pgsim.filters.nodes import MAX_DEPTH, Filter
+from pgsim.filters.parse import parse
+from pgsim.filters.text import to_text
 
 
 def leaf(field: str, op: str, **rest: Any) -> dict[str, Any]:
