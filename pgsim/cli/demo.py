@@ -15,13 +15,13 @@ import typer
 if TYPE_CHECKING:
     from pgsim.cli.state import State
 
+_INTERRUPTED = 130
+
 
 def demo(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the demo's files.", metavar="DIR")] = Path("pgsim-demo"),
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask where a workspace demo holds something else.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask where a workspace demo holds something else.")] = False,
 ) -> None:
     """Show it all on 1,797 real images: import, search, filter, a live slice, SQL; in a workspace named demo."""
     from pgsim.demo.digits import require_extra
@@ -45,7 +45,7 @@ def demo(
         last = (f"pgsim workspaces delete {WORKSPACE}", "removes the demo from the database")
     after = [
         (f"pgsim --workspace {WORKSPACE} slices rows {SLICE}", "reads the slice"),
-        ("pgsim db psql", f"opens psql; try: select * from {document['view']};"),
+        ("pgsim db psql", f"opens psql; try: table {document['view']};"),
         last,
     ]
     width = max(len(command) for command, _ in after)
@@ -59,6 +59,9 @@ def _invoke(arguments: list[str]) -> int:
     from pgsim.cli.main import app
 
     status = app(args=arguments, prog_name="pgsim", standalone_mode=False)
+    if status == _INTERRUPTED:
+        # Typer has made an exit code of it.
+        raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
 
 

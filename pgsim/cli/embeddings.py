@@ -92,13 +92,20 @@ def import_(
 ) -> None:
     """Load vectors; those that are valid are stored, the others reported."""
     from pgsim.cli.render import progress_bar
+    from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
     with state.catalog() as catalog, progress_bar("vectors") as progress:
         space = catalog.embeddings.get(name)
-        report = space.import_file(
-            file, ids_path=ids, strict=strict, build_index=not no_index, progress=progress, note=state.note
-        )
+        try:
+            report = space.import_file(
+                file, ids_path=ids, strict=strict, build_index=not no_index, progress=progress, note=state.note
+            )
+        except ImportRejectedError as error:
+            # The document lists every line; the error names the first.
+            if state.json:
+                state.emit(error.report.to_json(), "")
+            raise
     state.emit(report.to_json(), report.summary())
 
 
@@ -123,8 +130,11 @@ def export(
 ) -> None:
     """Write the vectors of an embedding type to a file, bit for bit as imported."""
     from pgsim.cli.render import progress_bar
+    from pgsim.errors import InvalidInputError
 
     state: State = ctx.obj
+    if file == "-" and state.json:
+        raise InvalidInputError("with --json standard output holds one JSON document; export to a file")
     with state.catalog() as catalog, progress_bar("vectors") as progress:
         written = catalog.embeddings.get(name).export(file, ids_path=ids, progress=progress)
     if file == "-":

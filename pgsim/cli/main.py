@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -87,6 +88,10 @@ def _globals_first(arguments: list[str]) -> list[str]:
 def run(arguments: list[str] | None = None) -> None:
     """Run a command line and leave with its exit code: 0 done, 1 refused or failed, 2 wrong usage."""
     given = _globals_first(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its escape, not the end of the command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=given, prog_name="pgsim")
     except PgsimError as error:
@@ -103,7 +108,13 @@ def run(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if "--debug" in given:
             raise
+        if isinstance(error, UnicodeEncodeError) and any(map(_is_undecodable, given)):
+            _fail("a name or value on the command line is not UTF-8 text")
         _fail(f"{type(error).__name__}: {error} (an error of pgsim's own: run it with --debug and report it)")
+
+
+def _is_undecodable(argument: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in argument)
 
 
 def _fail(message: str) -> None:

@@ -46,18 +46,18 @@ class State:
             yield Workspaces(db)
 
     def emit(self, document: Any, text: str) -> None:
-        """Print the answer: ``document`` as JSON with ``--json``, else ``text``."""
+        """Print the answer: ``document`` as JSON with ``--json``, else ``text``, whose control characters are shown."""
         if self.json:
             # json escapes the control characters of ASCII; those above it can start a terminal's sequences as well.
-            line = json.dumps(document, ensure_ascii=False, default=str, allow_nan=False).translate(_CONTROLS)
+            line = json.dumps(document, ensure_ascii=not _in_utf8(), default=str, allow_nan=False).translate(_CONTROLS)
             sys.stdout.write(line + "\n")
         elif text:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(_shown(text) + "\n")
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Tell the person something beside the answer, on standard error."""
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(_shown(text) + "\n")
         sys.stderr.flush()
 
     def confirm(self, question: str, *, yes: bool) -> None:
@@ -82,5 +82,15 @@ class State:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise InvalidInputError(f"{safe(question)} Nobody is there to ask; give --yes to go on")
         self.note(f"{safe(question)} [y/N] ")
-        if input().strip().lower() not in ("y", "yes"):
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise InvalidInputError("nothing was changed")
+
+
+def _in_utf8() -> bool:
+    return (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+
+
+def _shown(text: str) -> str:
+    from pgsim.cli.render import safe
+
+    return "\n".join(safe(line) for line in text.split("\n"))

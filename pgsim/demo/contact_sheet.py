@@ -24,8 +24,8 @@ _STEP: Final = 94
 _ROW: Final = 122
 _MARGIN: Final = 36
 #: From the top to the anchors, and from the anchors to the hits.
-_HEAD: Final = 138
-_BETWEEN: Final = 172
+_HEAD: Final = 148
+_BETWEEN: Final = 176
 _FOOT: Final = 30
 
 # Colours that people with colour-blindness tell apart (Okabe and Ito 2008), darkened for text on white.
@@ -119,15 +119,15 @@ def _font(points: int) -> FreeTypeFont | BitmapFont:
 
 
 def _heading(pen: ImageDraw, top: int, text: str, right: int) -> None:
-    pen.line((_MARGIN, top - 34, right, top - 34), _LINE)
-    pen.text((_MARGIN, top - 23), text, _GREY, _font(13), anchor="lt")
+    pen.line((_MARGIN, top - 44, right, top - 44), _LINE)
+    pen.text((_MARGIN, top - 32), text, _GREY, _font(13), anchor="lt")
 
 
 def _legend(pen: ImageDraw, right: int, top: int) -> None:
     text = "another label than the anchors'"
     left = right - int(pen.textlength(text, _font(13)))
-    pen.text((left, top - 23), text, _OTHER, _font(13), anchor="lt")
-    pen.rectangle((left - 20, top - 24, left - 8, top - 12), _PAPER, _OTHER, 3)
+    pen.text((left, top - 32), text, _OTHER, _font(13), anchor="lt")
+    pen.rectangle((left - 20, top - 33, left - 8, top - 21), _PAPER, _OTHER, 3)
 
 
 def _place(sheet: Image, pen: ImageDraw, tile: Tile, column: int, top: int, frame: Colour | None) -> None:
@@ -144,11 +144,13 @@ def _place(sheet: Image, pen: ImageDraw, tile: Tile, column: int, top: int, fram
     edge = 1 if frame is None else 3
     pen.rectangle((left - edge, top - edge, left + TILE + edge - 1, top + TILE + edge - 1), None, frame or _LINE, edge)
     if tile.note:
-        width = int(pen.textlength(tile.note, _font(12))) + 10
-        pen.rectangle((left - edge, top - edge, left + width, top + 14), frame or _LINE)
-        pen.text((left + width // 2, top + 6), tile.note, _PAPER if frame else _INK, _font(12), anchor="mm")
+        # Half above the frame, so that it hides next to nothing.
+        width = int(pen.textlength(tile.note, _font(11))) + 9
+        pen.rectangle((left - edge, top - 11, left - edge + width, top + 2), frame or _GREY)
+        pen.text((left - edge + width // 2 + 1, top - 4), tile.note, _PAPER, _font(11), anchor="mm")
     colour = _OTHER if tile.other and tile.score is not None else _INK
-    pen.text((left, top + TILE + 8), tile.label, colour, _font(16), anchor="lt")
+    line = top + TILE + 21
+    pen.text((left, line), tile.label, colour, _font(17), anchor="ls")
     if tile.score is not None:
-        pen.text((left + TILE, top + TILE + 9), f"{tile.score:.3f}", colour, _font(14), anchor="rt")
-    pen.text((left, top + TILE + 27), tile.data_row_id, _GREY, _font(11), anchor="lt")
+        pen.text((left + TILE, line), f"{tile.score:.3f}", colour, _font(14), anchor="rs")
+    pen.text((left, line + 16), tile.data_row_id, _GREY, _font(11), anchor="ls")

@@ -106,12 +106,11 @@ def require_extra() -> None:
         They are not.
     """
     try:
-        import PIL.Image
+        import PIL.Image  # noqa: F401
         import sklearn.datasets  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f"the demo needs scikit-learn and Pillow ({error.name} is missing); install them:"
-            " pip install 'pgsim[demo]'"
+            f"the demo needs scikit-learn and Pillow ({error.name} is missing); install them: pip install 'pgsim[demo]'"
         ) from None
 
 
@@ -146,7 +145,7 @@ def write(folder: Path, digits: Digits) -> Files:
     try:
         files.images.mkdir(parents=True, exist_ok=True)
         names = [row_id(index) for index in range(len(digits.labels))]
-        lines = []
+        lines: list[str] = []
         for name, levels, label in zip(names, digits.pixels, digits.labels, strict=True):
             split = "train" if len(lines) < _TRAIN else "test"
             lines.append(_row(files, name, levels, int(label), split))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+from psycopg import sql
 
 from pgsim.app import Catalog
 from pgsim.catalog.workspaces import Workspaces
@@ -36,14 +38,15 @@ LABEL = "9"
 WHERE = "metadata.split = 'train' and metadata.label != 9"
 #: The row that arrives later is a copy of the first anchor, wrongly labelled.
 COPIED, WRONG = 73, 4
-SHEET_HITS = 40
+SHEET_HITS = 50
 
-_REFINED = tuple(f"--anchor={name}" for name in (*ANCHORS, THIRD)) + (f"--not-anchor={NEGATIVE}",)
+_FIRST = ("--embedding", "pixels", *(word for name in ANCHORS for word in ("--anchor", name)))
+_REFINED = ("--anchor", THIRD, "--not-anchor", NEGATIVE)
 _IDS = ", ".join(f"'{name}'" for name in (*ANCHORS, THIRD))
 
-VIEW_SQL = f"select data_row_id, score, metadata->>'label' as label\nfrom {VIEW} order by score desc, data_row_id"  # noqa: S608 - constants
+VIEW_SQL = f"select data_row_id, score, metadata->>'label' as label\nfrom {VIEW} order by score desc, data_row_id"
 FUNCTION_SQL = (
-    "select s.data_row_id, s.score, r.metadata->>'label' as label\n"  # noqa: S608 - constants
+    "select s.data_row_id, s.score, r.metadata->>'label' as label\n"
     f"from pgsim.similar('{WORKSPACE}', 'pixels', array[{_IDS}], 0.72,\n"
     f"                   not_anchors => array['{NEGATIVE}']) s\n"
     f"join pgsim.data_rows r on r.workspace = '{WORKSPACE}' and r.data_row_id = s.data_row_id\n"
@@ -96,15 +99,16 @@ class Story:
         PgsimError
             A command failed, or answers that must agree do not.
         """
+        # Before anything is deleted, as a folder that cannot be written ends it all.
+        data = digits.load()
+        files = self._files(data)
         self._workspace(confirm)
         try:
-            data = digits.load()
-            files = self._files(data)
             self._import(files)
             self._search()
             self._slice(files, data)
             suspects = self._agree()
-            others = self._sheet(files)
+            others = self._sheet(files, len(data.labels) + 1)
         except KeyboardInterrupt:
             with Database.open(self._config) as db:
                 Workspaces(db).delete(WORKSPACE)
@@ -143,13 +147,9 @@ class Story:
         self._terminal.run("workspaces", "create", WORKSPACE)
 
     def _is_own(self) -> bool:
-        from dataclasses import replace
-
         with Catalog.open(replace(self._config, workspace=WORKSPACE)) as catalog:
             kinds = {space.name for space in catalog.embeddings.list()}
             slices = {record.name for record in catalog.slices.list()}
-            from psycopg import sql
-
             foreign = catalog.rows.count(where=sql.SQL("r.dataset is distinct from {}").format(digits.DATASET))
         return not foreign and kinds <= {"pixels", "pca-16"} and slices <= {SLICE}
 
@@ -173,26 +173,25 @@ class Story:
             ("pca-16", digits.COMPONENTS, files.pca),
         ):
             self._run("embeddings", "create", name, str(dimensions))
-            self._run("embeddings", "import", name, path_word(path), f"--ids={path_word(files.ids)}")
+            self._run("embeddings", "import", name, path_word(path), "--ids", path_word(files.ids))
         self._run("embeddings", "list")
 
     def _search(self) -> None:
         say = self._terminal.say
         say("Two strange nines: a foot like a three's, and a loop filled with ink. What else looks like that?")
-        first = ("search", "--embedding=pixels", *(f"--anchor={name}" for name in ANCHORS))
-        self._run(*first)
-        say("Few are so close. A wider range shows more of them:")
-        self._run(*first, "--min-score=0.75", "--exclude-anchors", "--limit=14", "--count")
+        self._run("search", *_FIRST)
+        say("Few are so close. A wider range shows more:")
+        self._run("search", *_FIRST, "--exclude-anchors", "--min-score", "0.77")
         say(
-            f"{NEGATIVE} is a three: as a negative anchor it takes along all that is closer to it than to the nines.\n"
+            f"{NEGATIVE} is a three: as a negative anchor it removes what is closer to it than to the nines.\n"
             f"{THIRD}, the same shape with an open loop, makes a third anchor."
         )
-        refined = (*_REFINED, "--min-score=0.75", "--exclude-anchors", "--limit=8", "--count")
-        self._run("search", "--embedding=pixels", *refined)
-        say("The second embedding's opinion. Its distances are others, its scores mean the same.")
-        self._run("search", "--embedding=pca-16", *refined)
-        say("Who looks like these nines, but is not labelled 9? Labels are metadata, and a condition is plain SQL.")
-        found = self._run("search", "--embedding=pixels", *_REFINED, "--min-score=0.72", "--where", WHERE)
+        self._run("search", *_FIRST, *_REFINED, "--exclude-anchors", "--min-score", "0.81")
+        say("The other embedding's opinion: its distances are smaller, but a score means the same.")
+        second = ("--embedding", "pca-16", *_FIRST[2:])
+        self._run("search", *second, *_REFINED, "--exclude-anchors", "--min-score", "0.81")
+        say("What looks like these nines, but is not labelled 9? Any condition on the metadata goes with a search.")
+        found = self._run("search", *_FIRST, *_REFINED, "--min-score", "0.72", "--where", WHERE)
         if SUSPECT not in found:
             raise PgsimError(f"the search should have found {SUSPECT}, and did not: please report it")
         say(f"The first is {SUSPECT}. What is it labelled?")
@@ -200,8 +199,8 @@ class Story:
 
     def _slice(self, files: digits.Files, data: digits.Digits) -> None:
         say = self._terminal.say
-        say("A 5, the label says: one to look at again. Kept as a slice, the search is a view that any SQL client reads.")
-        self._run("slices", "create", SLICE, "--embedding=pixels", *_REFINED, "--min-score=0.72", "--where", WHERE)
+        say("Labelled 5: one to look at again. Kept as a slice, the search is a view that any SQL client reads.")
+        self._run("slices", "create", SLICE, *_FIRST, *_REFINED, "--min-score", "0.72", "--where", WHERE)
         before = int(self._run("slices", "count", SLICE))
         name = digits.write_new(files, data, like=COPIED, label=WRONG)
         say(
@@ -211,7 +210,7 @@ class Story:
         self._run("rows", "import", path_word(files.new_row))
         self._run("embeddings", "import", "pixels", path_word(files.new_vector))
         after = int(self._run("slices", "count", SLICE))
-        shown = self._run("slices", "rows", SLICE, "--limit=3")
+        shown = self._run("slices", "rows", SLICE)
         if after != before + 1 or name not in shown:
             raise PgsimError(f"{name} should have come into the slice, and did not: please report it")
 
@@ -227,7 +226,7 @@ class Story:
         python = {hit.data_row_id: float(hit.score) for hit in hits}
         with psycopg.connect(self._url()) as conn:
             view, function = (
-                {row[0]: float(row[1]) for row in conn.execute(statement).fetchall()}  # type: ignore[call-overload]
+                {row[0]: float(row[1]) for row in conn.execute(statement).fetchall()}
                 for statement in (VIEW_SQL, FUNCTION_SQL)
             )
         for answer in (function, python):
@@ -243,25 +242,25 @@ class Story:
             return embedded.ensure_running(self._config.home, lambda _: None)
         return address.uri(self._config.database_url)
 
-    def _sheet(self, files: digits.Files) -> int:
+    def _sheet(self, files: digits.Files, images: int) -> int:
         self._terminal.say("Last, the refined search as pictures. With --json every command answers for programs:")
-        options = ("--min-score=0.7", "--exclude-anchors", f"--limit={SHEET_HITS}")
-        self._terminal.run(
-            *("--workspace", WORKSPACE, "--json", "search", "--embedding=pixels", *_REFINED, *options), into=files.hits
-        )
+        options = ("--exclude-anchors", "--min-score", "0.7", "--limit", str(SHEET_HITS))
+        self._run("--json", "search", *_FIRST, *_REFINED, *options, into=files.hits)
         found = json.loads(files.hits.read_text(encoding="utf-8"))["rows"]
         scores = {row["data_row_id"]: float(row["score"]) for row in found}
         tiles = self._tiles([*ANCHORS, THIRD, NEGATIVE, *scores], scores)
         contact_sheet.draw(
             files.sheet,
             title="Which of these are not nines?",
-            subtitle=f"The {len(scores)} digits most like three anchors, and unlike a fourth: L1 over 64 pixels,"
-            f" of {len(digits.load().labels) + 1:,} images.",
+            subtitle=f"Of {images:,} images, the {len(scores)} most similar to three anchors that are not more similar"
+            " to a fourth. L1 distance over 64 pixels.",
             anchors=tiles[:4],
             hits=tiles[4:],
         )
         others = sum(tile.other for tile in tiles[4:])
-        self._terminal.say(f"Contact sheet: {path_word(files.sheet)} ({len(scores)} hits, {others} not labelled {LABEL})")
+        self._terminal.say(
+            f"Contact sheet: {path_word(files.sheet)} ({len(scores)} hits, {others} not labelled {LABEL})"
+        )
         return others
 
     def _tiles(self, names: list[str], scores: dict[str, float]) -> list[Tile]:

@@ -29,7 +29,8 @@ def quote(word: str) -> str:
         return word
     if "'" not in word:
         return f"'{word}'"
-    if not _ACTIVE.intersection(word):
+    # Before "=" even an interactive shell leaves "!" alone.
+    if not _ACTIVE.intersection(word.replace("!=", "")):
         return f'"{word}"'
     return "'" + word.replace("'", "'\"'\"'") + "'"
 
@@ -104,12 +105,10 @@ class Terminal:
         command = typed(("pgsim", *words)) + (f" > {quote(path_word(into))}" if into else "")
         self.commands.append(command)
         self._prompt("$ ", command)
-        stdout = io.StringIO()
-        with self._shown(stdout if into else None) as shown:
-            stdout = stdout if into else shown
+        with self._shown(stdout=into is None) as stdout:
             status = self._invoke(list(words))
         if status:
-            raise PgsimError(f"pgsim {words[0]} ended with exit code {status}")
+            raise PgsimError(f"{' '.join(command.split())} ended with exit code {status}")
         if into is not None:
             try:
                 into.write_text(stdout.getvalue(), encoding="utf-8")
@@ -141,21 +140,23 @@ class Terminal:
         """
         interpreter = _Interpreter()
         self._prompt("$ ", "python")
+        unfinished = False
         for line in lines:
-            self._prompt(">>> ", line)
+            self._prompt("... " if unfinished else ">>> ", line)
             with self._shown():
-                interpreter.push(line)
+                unfinished = interpreter.push(line)
         return dict(interpreter.locals)
 
     @contextmanager
-    def _shown(self, stdout: io.StringIO | None = None) -> Iterator[io.StringIO]:
-        """Catch output, and show it also where the command fails half way."""
-        caught = io.StringIO()
+    def _shown(self, *, stdout: bool = True) -> Iterator[io.StringIO]:
+        """Catch standard output; show all output in its order, also where the command fails half way."""
+        shown = io.StringIO()
+        caught = _Tee(shown) if stdout else io.StringIO()
         try:
-            with redirect_stdout(stdout or caught), redirect_stderr(caught):
+            with redirect_stdout(caught), redirect_stderr(shown):
                 yield caught
         finally:
-            if text := caught.getvalue().rstrip():
+            if text := shown.getvalue().rstrip():
                 self._write(text)
 
     def _prompt(self, prompt: str, text: str) -> None:
@@ -166,8 +167,20 @@ class Terminal:
         self._stream.flush()
 
 
+class _Tee(io.StringIO):
+    """Keeps what is written, and passes it on."""
+
+    def __init__(self, other: TextIO) -> None:
+        super().__init__()
+        self._other = other
+
+    def write(self, text: str, /) -> int:
+        self._other.write(text)
+        return super().write(text)
+
+
 class _Interpreter(code.InteractiveConsole):
-    """An interpreter that hands errors on to its caller, who shows one line, not a traceback."""
+    """An interpreter that hands errors on, so that a person reads one line and Ctrl-C ends it all."""
 
     def showtraceback(self) -> None:
-        raise  # noqa: PLE0704 - called while the error is handled
+        raise
