@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from pgsim.db.sql import query
-from pgsim.errors import BusyError, InvalidInputError, NotFoundError, RefusedError
+from pgsim.errors import BusyError, InvalidInputError, LimitError, NotFoundError, RefusedError
 from pgsim.types import Metric, Origin, State
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ class EmbeddingTypes:
         InvalidInputError
             The name, the metric or the constants are not of the form needed.
         """
+        if not 0 <= dimensions < 2**31:
+            raise LimitError(f"{dimensions} dimensions: a vector has at least one, and no workspace takes above 4000")
         if metric not in list(Metric):
             raise InvalidInputError(f'metric "{metric}": l1, l2 or cosine')
         if (score_half is None) != (score_power is None):
@@ -266,5 +269,8 @@ def find_embedding_type(conn: Connection[Any], workspace_id: int, name: str | in
 
 def count_embeddings(conn: Connection[Any], kind: EmbeddingType) -> int:
     """Count the vectors of a type on an open connection."""
-    row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
+    try:
+        row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
+    except psycopg.errors.UndefinedTable:
+        raise NotFoundError(f'there is no embedding type "{kind.name}"') from None
     return int(row[0]) if row is not None else 0

@@ -81,6 +81,10 @@ def _plain(value: object) -> object:
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
+#: After an import of so many rows the metadata index is brought up to date and statistics are taken.
+SETTLED_ROWS = 1000
+
+
 def import_rows(
     db: Database, workspace_id: int, lines: Lines, *, strict: bool = False, progress: Progress | None = None
 ) -> ImportReport:
@@ -121,6 +125,9 @@ def import_rows(
         conn.execute(query("merge_repeated_rows"))
         inserted, _ = conn.execute(query("store_rows"), values).fetchone() or (0, 0)
         report.inserted, report.updated = inserted, taken - inserted
+    if taken >= SETTLED_ROWS:
+        with db.transaction() as conn:
+            conn.execute(query("settle_rows"))
     report.load_seconds = time.perf_counter() - started
     return report
 

@@ -102,6 +102,9 @@ class Workspaces:
         unknown = [key for key in limits if key not in WORKSPACE_LIMITS]
         if unknown:
             raise InvalidInputError(f'there is no limit "{unknown[0]}"; limits: {", ".join(WORKSPACE_LIMITS)}')
+        for key, value in limits.items():
+            if not 0 <= value < 2**31:
+                raise InvalidInputError(f"the limit {key} cannot be {value}")
         if limits:
             assignments = sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(key), sql.Placeholder(key)) for key in limits

@@ -29,6 +29,9 @@ app.command("search")(search.search)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.command("demo")(demo.demo)
 
+#: Exit code that Typer turns Ctrl-C into.
+_INTERRUPTED = 130
+
 #: Options that may stand anywhere on the line; whether a value follows.
 _GLOBAL = {"--json": False, "--debug": False, "--database": True, "--workspace": True}
 
@@ -94,13 +97,14 @@ def run(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app(args=given, prog_name="pgsim")
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            sys.stderr.write("interrupted; nothing was left half done\n")
+        raise
     except PgsimError as error:
         if "--debug" in given:
             raise
         _fail(str(error))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was left half done\n")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader has gone, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,7 +27,7 @@ def import_(
     strict: Annotated[bool, typer.Option("--strict", help="Any rejected line undoes the whole import.")] = False,
 ) -> None:
     """Import data rows: new ids are inserted, known ids updated, in one transaction."""
-    from pgsim.cli.render import progress_bar, safe
+    from pgsim.cli.render import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
@@ -39,7 +39,7 @@ def import_(
             if state.json:
                 state.emit(error.report.to_json(), "")
             raise
-    state.emit(report.to_json(), "\n".join(safe(line) for line in report.summary().splitlines()))
+    state.emit(report.to_json(), report.summary())
 
 
 @app.command()

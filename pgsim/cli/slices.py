@@ -68,6 +68,10 @@ def create(
             )
             record = catalog.slices.create(name, request, description=description)
         elif condition is not None:
+            if combine != "nearest" or min_score is not None or max_score is not None or exclude_anchors:
+                raise InvalidInputError(
+                    "a score range, --combine and --exclude-anchors need an anchor: --anchor ID or --vector FILE"
+                )
             record = catalog.slices.create(name, condition, description=description)
         else:
             raise InvalidInputError("a slice needs a condition: --anchor ID, --vector FILE, --where W or --filter JSON")

@@ -62,7 +62,7 @@ def installed_revision(conn: psycopg.Connection[Any]) -> str | None:
 
 
 def require_current(conn: psycopg.Connection[Any]) -> None:
-    """Check, with one query, that the schema is the one that this pgsim needs; `conn` is in autocommit mode.
+    """Check that the schema is the one that this pgsim needs; `conn` is in autocommit mode.
 
     Raises
     ------
@@ -70,6 +70,16 @@ def require_current(conn: psycopg.Connection[Any]) -> None:
         It is missing, older or newer; the message says what to run.
     """
     _require(installed_revision(conn))
+    if installed_functions(conn) != functions_digest():
+        raise SchemaError(
+            f"the functions in the database are not those of this pgsim; {_UPGRADE}, with the newest pgsim that uses it"
+        )
+
+
+def installed_functions(conn: psycopg.Connection[Any]) -> str | None:
+    """Digest of the function files that the database was set up with."""
+    row = conn.execute("select value from pgsim.installation where name = 'functions'").fetchone()
+    return None if row is None else str(row[0])
 
 
 def _require(revision: str | None) -> None:
@@ -96,10 +106,7 @@ def status(db: Database) -> SchemaStatus:
     """Compare the database's schema with this package's."""
     with db.autocommit() as conn:
         revision = installed_revision(conn)
-        digest = None
-        if revision is not None:
-            row = conn.execute("select value from pgsim.installation where name = 'functions'").fetchone()
-            digest = None if row is None else row[0]
+        digest = None if revision is None else installed_functions(conn)
     return SchemaStatus(revision, HEAD, revision == HEAD, digest == functions_digest())
 
 

@@ -40,6 +40,26 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "embedding_type_workspace_id_name_key": "an embedding type of that name exists already in the workspace",
     "slice_workspace_id_name_key": "a slice of that name exists already in the workspace",
     "batch_workspace_id_name_key": "a batch of that name exists already in the workspace",
+    "workspace_name_check": "a workspace's name holds a-z, 0-9, _ and -, begins with a letter or digit, at most 50",
+    "workspace_limits_check": (
+        "these limits cannot be: min_dimensions <= max_dimensions <= 4000, max_anchors 1 to 100, min_vectors 1 or more,"
+        " none negative"
+    ),
+    "data_row_id_check": "a data row's id has 1 to 200 characters",
+    "data_row_asset_type_check": (
+        "the asset type is one of image, video, text, html, document, tiled_imagery, dicom, audio, conversational"
+    ),
+    "embedding_type_name_check": "an embedding type's name has 1 to 100 characters, no control characters among them",
+    "embedding_type_reserved_name_check": (
+        "the names clip-vit-b-32 (512 dimensions) and all-mpnet-base-v2 (768) are the off-the-shelf embedding types'"
+    ),
+    "embedding_type_metric_check": "the metric is l1, l2 or cosine",
+    "embedding_type_score_check": (
+        "score half lies between 1e-60 and 1e60, score power between 0.01 and 100, and they are given together"
+    ),
+    "slice_name_check": (
+        "a slice's name has 3 to 30 characters and at most 63 bytes, no control characters, no space at either end"
+    ),
 }
 
 #: SQLSTATE (five characters) or its class (two) -> error; the longer match wins.
@@ -161,6 +181,9 @@ def translated() -> Iterator[None]:
         yield
     except PgsimError:
         raise
+    except UnicodeEncodeError as error:
+        # Before psycopg could send it.
+        raise InvalidInputError(f"a text holds half of a surrogate pair at {error.start}, which is no character") from error
     except Exception as error:
         if not is_database_error(error):
             raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pgsim.files.documents import quoted
 from pgsim.limits import MAX_LISTED_ERRORS
 
 #: Told how far a long call is: the step ("read", "store", "write"), how many are done, how many there are if known.
@@ -31,7 +32,7 @@ class Rejection(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        named = "" if self.id is None else f' (id "{self.id}")'
+        named = "" if self.id is None else f" (id {quoted(self.id)})"
         return f"line {self.line}{named}: {self.reason}"
 
 

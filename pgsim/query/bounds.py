@@ -61,7 +61,8 @@ def _edge(holds: Callable[[float], bool], start: float) -> tuple[float, float]:
     low, high = 0.0, start
     while math.isfinite(high) and holds(high):
         low, high = high, high * 2 if high <= 8e307 else math.inf
-    while True:
+    # No two vectors are closer than 1e-300; the server would raise on halving further.
+    while high >= 1e-300:
         middle = low + ((1.7e308 if math.isinf(high) else high) - low) / 2
         if middle <= low or middle >= high:
             return low, high
@@ -69,3 +70,4 @@ def _edge(holds: Callable[[float], bool], start: float) -> tuple[float, float]:
             low = middle
         else:
             high = middle
+    return low, high

@@ -19,7 +19,9 @@ from pgsim.query.compile import SearchShape, compile_search
 from pgsim.query.condition import compile_where
 from pgsim.query.plan import Plan, Shape, choose
 from pgsim.query.result import Cursor, Hits, Match, Outside
-from pgsim.types import Combine
+from pgsim.types import Combine, Metric
+from pgsim.vectors.index import can_hold
+from pgsim.vectors.load import COSINE_NORMS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +106,7 @@ def _resolve(conn: Connection[Any], workspace: Workspace, request: Request) -> _
         "excluded": excluded,
     }
     if request.combine is Combine.CENTROID and len(positives) > 1:
-        values["centroid"] = np.mean(positives, axis=0, dtype=np.float64).astype(np.float32)
+        values["centroid"] = centroid(kind, positives)
     if request.limit is not None:
         values["limit"] = request.limit + 1  # one more tells whether there is a next page
     if cursor is not None:
@@ -221,14 +223,32 @@ def anchor_vectors(
                         f'an anchor vector has {vector.size} numbers, embedding type "{kind.name}" has'
                         f" {kind.dimensions} dimensions"
                     )
+                _check_direction(kind, vector, "an anchor vector")
                 vectors.append(vector)
     return vectors
+
+
+def centroid(kind: EmbeddingType, positives: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean of the positive anchors' vectors, shape (d,)."""
+    mean = np.mean(positives, axis=0, dtype=np.float64).astype(np.float32)
+    _check_direction(kind, mean, "the centroid of the anchors")
+    return mean
+
+
+def _check_direction(kind: EmbeddingType, vector: NDArray[np.float32], what: str) -> None:
+    low, high = COSINE_NORMS
+    if kind.distance is Metric.COSINE and not low <= float(np.linalg.norm(vector.astype(np.float64))) <= high:
+        raise InvalidInputError(f"{what} has no cosine distance: its norm must lie between {low:g} and {high:g}")
 
 
 def _plan_shape(found: _Search) -> Shape:
     request, shape = found.request, found.shape
     settings = found.kind.search_settings
-    usable = found.kind.index_operand is not None and all(f"ef_search_{limit}" in settings for limit in (10, 100))
+    usable = (
+        found.kind.index_operand is not None
+        and all(f"ef_search_{limit}" in settings for limit in (10, 100))
+        and can_hold(np.array([found.values[f"p{i}"] for i in range(shape.positives)]), found.kind.index_scale or 1).all()
+    )
     return Shape(
         rows=found.estimate,
         dimensions=found.kind.dimensions,

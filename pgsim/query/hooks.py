@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, column, exists, select, table
 from pgsim.catalog.embedding_types import find_embedding_type
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
+from pgsim.filters.outer import outer
 from pgsim.tables import Embedding
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         return exists(
             select(1)
             .select_from(Embedding)
-            .where(Embedding.embedding_type_id == kind.id, Embedding.data_row_id == row.id)
+            .where(Embedding.embedding_type_id == kind.id, Embedding.data_row_id == outer(row.id))
         )
 
     def in_slice(name: str) -> ColumnElement[bool]:
@@ -47,6 +48,6 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         if found is None:
             raise NotFoundError(f'there is no slice "{name}" in workspace "{workspace.name}"')
         view = table(found[0], column("data_row_id"), schema=f"ws_{workspace.name}")
-        return exists(select(1).select_from(view).where(view.c.data_row_id == row.id))
+        return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
     return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice)

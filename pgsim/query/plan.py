@@ -101,7 +101,7 @@ def prefers_index(
         # Rows expected in range. The two points that calibrate the score fix the share of random pairs below it: one
         # half at 0.5 and one in a thousand at 0.85; beyond them it is taken as a power of the distance, and the
         # type's constants cancel.
-        and (min_score <= 0 or rows * 0.5 * ((1 - min_score) / min_score) ** 3.5827 >= 2.0 * wanted)
+        and (min_score <= 0 or rows * 0.5 * ((1 - min_score) / max(min_score, 1e-9)) ** 3.5827 >= 2.0 * wanted)
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, overload
@@ -138,6 +138,10 @@ class Hits(Sequence[Match]):
         }
 
 
+#: Digest of the search, distance of the last row, score constants; the last row's id follows.
+_CURSOR = struct.Struct("<8s3d")
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a page ended: the last row, and what fixes the order."""
@@ -150,8 +154,8 @@ class Cursor:
 
     def encode(self) -> str:
         """As text that passes through a shell unharmed."""
-        parts = [self.digest, self.distance.hex(), self.data_row_id, self.half.hex(), self.power.hex()]
-        return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+        fixed = _CURSOR.pack(bytes.fromhex(self.digest), self.distance, self.half, self.power)
+        return base64.urlsafe_b64encode(fixed + self.data_row_id.encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, digest: str) -> Cursor:
@@ -163,11 +167,11 @@ class Cursor:
             Not a cursor, or of another search.
         """
         try:
-            parts = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            found, distance, name, half, power = parts
-            cursor = cls(str(found), float.fromhex(distance), str(name), float.fromhex(half), float.fromhex(power))
-        except (ValueError, TypeError, UnicodeDecodeError, OverflowError):
+            data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            found, distance, half, power = _CURSOR.unpack_from(data)
+            cursor = cls(found.hex(), distance, data[_CURSOR.size :].decode(), half, power)
+        except (ValueError, struct.error):
             raise InvalidInputError("the cursor cannot be read; give --after what the page before returned") from None
-        if cursor.digest != digest:
+        if cursor.digest != digest or math.isnan(distance) or not (half > 0 and power > 0):
             raise InvalidInputError("the cursor belongs to another search; repeat that search's options with it")
         return cursor

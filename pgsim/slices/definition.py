@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pgsim.errors import InvalidInputError
 from pgsim.filters.nodes import And, Filter, Node, Similar, walk
 from pgsim.filters.similarity import RowAnchor as RowNode
@@ -110,10 +112,34 @@ def release_anchor(definition: Filter, data_row_id: str, vector: list[float]) ->
             case dict():
                 if node.get("row") == data_row_id and len(node) == 1:
                     return {"vector": vector}
-                return {key: replaced(value) for key, value in node.items()}
+                inner = {key: replaced(value) for key, value in node.items()}
+                return _told_apart(inner) if "anchors" in inner else inner
             case list():
                 return [replaced(item) for item in node]
             case _:
                 return node
 
     return Filter.from_json(replaced(document))
+
+
+def _told_apart(clause: dict[str, Any]) -> dict[str, Any]:
+    """Keep anchors that became the same vector apart: a clause holds no anchor twice.
+
+    A positive one moves by a last bit, because leaving it out would shift a mean. A negative one goes: at a positive
+    anchor's place it removes nothing, at another negative's nothing more.
+    """
+    seen: set[tuple[float, ...]] = set()
+    for anchor in clause["anchors"]:
+        if "vector" in anchor:
+            numbers = tuple(anchor["vector"])
+            while numbers in seen:
+                numbers = (float(np.nextafter(np.float32(numbers[0]), np.float32(np.inf))), *numbers[1:])
+            anchor["vector"] = list(numbers)
+            seen.add(numbers)
+    kept = []
+    for anchor in clause.get("not_anchors", []):
+        numbers = tuple(anchor.get("vector", ()))
+        if not numbers or numbers not in seen:
+            kept.append(anchor)
+            seen.add(numbers)
+    return {**clause, "not_anchors": kept} if "not_anchors" in clause else clause

@@ -16,11 +16,13 @@ from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError
 from pgsim.filters.nodes import Filter
-from pgsim.query.execute import anchor_vectors, default_type, require_searchable, search
+from pgsim.filters.values import clean
+from pgsim.query.execute import anchor_vectors, centroid, default_type, require_searchable, search
 from pgsim.query.request import Request
 from pgsim.query.result import Hits, Match
 from pgsim.slices.definition import as_request, define, release_anchor, split
 from pgsim.slices.view import schema_name, select_rows
+from pgsim.types import Combine
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -146,7 +148,9 @@ class Slices:
         if request.rows:
             values = {"ids": list(request.rows)}
             conn.execute(query("lock_anchor_embeddings").format(partition=kind.partition), values)
-        anchor_vectors(conn, kind, request.anchors + request.not_anchors)
+        vectors = anchor_vectors(conn, kind, request.anchors + request.not_anchors)
+        if request.combine is Combine.CENTROID:
+            centroid(kind, vectors[: len(request.anchors)])
         return kind
 
     def _attach(
@@ -253,7 +257,8 @@ class Slices:
         return self._plain_rows(record, limit, after, count=count)
 
     def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
-        view = sql.Identifier(schema_name(self._workspace), record.name)
+        # With values to bind, a percent sign in the name would be read as a placeholder.
+        view = sql.Identifier(schema_name(self._workspace), record.name.replace("%", "%%"))
         statement = sql.SQL(
             "select data_row_id from {} where %(after)s::text is null or data_row_id > %(after)s"
             " order by data_row_id limit %(limit)s"
@@ -336,6 +341,7 @@ def check_name(name: str) -> None:
     """
     if not 3 <= len(name) <= 30:
         raise InvalidInputError(f'slice name "{name}" has {len(name)} characters: 3 to 30 are needed')
+    clean(name)
     if len(name.encode()) > 63:
         raise InvalidInputError(
             f'slice name "{name}" takes {len(name.encode())} bytes: a view\'s name holds at most 63'

@@ -83,6 +83,8 @@ def _export_ndjson(conn: Connection[Any], kind: EmbeddingType, path: str, progre
     written = 0
     with open_output(path) as file, conn.cursor().copy(statement) as copy:
         for name, numbers in decode_texts(copy):
+            # JSON's -0 is a whole number, and whole numbers have no negative zero.
+            numbers = numbers.replace(b"-0,", b"-0.0,").replace(b"-0]", b"-0.0]")
             file.write(b'{"id": %s, "vector": %s}\n' % (json.dumps(name, ensure_ascii=False).encode(), numbers))
             written += 1
             if progress is not None and written % 1000 == 0:

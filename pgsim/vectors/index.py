@@ -17,10 +17,11 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
-from pgsim.limits import DEFAULT_RECALL
+from pgsim.limits import DEFAULT_RECALL, HALF_MAX
 from pgsim.vectors.calibrate import sample
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from psycopg import Connection
 
     from pgsim.db.engine import Database
@@ -77,12 +78,46 @@ def choose_scale(lower: float, upper: float, exact: float | None = None) -> floa
     return 2.0 ** min(max(-round(math.log2(exact)), -126), 126)
 
 
+def largest_holdable(scale: float) -> float:
+    """Largest magnitude that an index of this scale can hold."""
+    # Halfway between the largest half-precision number and the next power of two is where rounding overflows.
+    return (HALF_MAX + 15.0) / scale
+
+
+def can_hold(vectors: NDArray[np.float32], scale: float) -> NDArray[np.bool_]:
+    """Whether the indexed expression has a value for each vector.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, d)
+    scale : float
+        Of the index. pgvector refuses a product that overflows, and one that turns a number into zero.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    held: NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0.0) <= largest_holdable(scale)
+    if scale < 1:
+        with np.errstate(under="ignore"):
+            vanished = (vectors * np.float32(scale) == 0) & (vectors != 0)
+        held &= ~vanished.any(axis=1)
+    return held
+
+
 def index_name(kind: EmbeddingType) -> str:
     """Name of a type's index."""
     return f"embedding_{kind.id}_hnsw"
 
 
-def build(db: Database, kind: EmbeddingType, *, m: int = _M, ef_construction: int = _EF_CONSTRUCTION) -> EmbeddingType:
+def build(
+    db: Database,
+    kind: EmbeddingType,
+    *,
+    m: int = _M,
+    ef_construction: int = _EF_CONSTRUCTION,
+    only_missing: bool = False,
+) -> EmbeddingType:
     """Build the index anew; an old one serves until the new one is there.
 
     Parameters
@@ -93,6 +128,8 @@ def build(db: Database, kind: EmbeddingType, *, m: int = _M, ef_construction: in
         The type; searches go on meanwhile, writers of its vectors wait.
     m, ef_construction : int
         pgvector's parameters of the graph.
+    only_missing : bool
+        Leave an index that another session has built meanwhile.
 
     Returns
     -------
@@ -101,6 +138,10 @@ def build(db: Database, kind: EmbeddingType, *, m: int = _M, ef_construction: in
     """
     key = {"embedding_type_id": kind.id}
     with db.transaction() as conn:
+        # The type's row before its partition, as a deletion takes them; and one build at a time.
+        current = _locked(conn, kind)
+        if only_missing and current.index_operand is not None:
+            return current
         conn.execute(sql.SQL("lock table {} in share mode").format(kind.partition))
         scale = _scale(conn, kind)
         schema = db.facts.vector_schema or "public"
@@ -143,7 +184,12 @@ def drop(db: Database, kind: EmbeddingType) -> EmbeddingType:
 
 def refresh(db: Database, kind: EmbeddingType) -> EmbeddingType:
     """Read the type again."""
-    with db.transaction() as conn, conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
+    with db.transaction() as conn:
+        return _locked(conn, kind)
+
+
+def _locked(conn: Connection[Any], kind: EmbeddingType) -> EmbeddingType:
+    with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
         statement = query("lock_for_calibration").format(columns=COLUMNS)
         found = cursor.execute(statement, {"embedding_type_id": kind.id}).fetchone()
     if found is None:

@@ -13,9 +13,9 @@ from pgsim.db.sql import query
 from pgsim.errors import ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
-from pgsim.limits import HALF_MAX
 from pgsim.types import Metric
 from pgsim.vectors.copy import HEADER, TRAILER, encode
+from pgsim.vectors.index import can_hold, largest_holdable
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -30,7 +30,7 @@ IMPORT_LOCK = 0x706773
 MAX_INLINE_DIMENSIONS = 1950
 
 #: Norms between which cosine distance has a value in single precision; the partition checks the same.
-_COSINE_NORMS = (1e-18, 1e18)
+COSINE_NORMS = (1e-18, 1e18)
 
 #: How often the check for known rows is repeated when rows vanish between the check and the upsert.
 _TRIES = 5
@@ -71,7 +71,7 @@ def load(
     """
     report = ImportReport()
     with db.transaction() as conn:
-        ceiling = _index_ceiling(conn, kind)
+        scale = _index_scale(conn, kind)
         quoted = sql.SQL(f"{db.facts.vector_schema}.vector")  # the server quoted it
         conn.execute(query("create_vector_staging").format(vector=quoted))
         if kind.dimensions <= MAX_INLINE_DIMENSIONS:
@@ -80,7 +80,7 @@ def load(
         with conn.cursor().copy(query("copy_vector_staging")) as copy:
             copy.write(HEADER)
             for batch in read(report.reject):
-                kept = _representable(kind, batch, ceiling, report.reject)
+                kept = _representable(kind, batch, scale, report.reject)
                 copy.write(encode(kept))
                 staged += len(kept.ids)
                 if progress is not None:
@@ -96,31 +96,32 @@ def load(
     return report
 
 
-def _index_ceiling(conn: Connection[Any], kind: EmbeddingType) -> float | None:
-    """Largest magnitude that the type's index can hold; None without an index."""
+def _index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
+    """Scale of the type's index; None without an index."""
     row = conn.execute(query("find_index_settings"), {"embedding_type_id": kind.id}).fetchone()
     if row is None:
         raise NotFoundError(f'there is no embedding type "{kind.name}"')
     scale, operand = row
-    # Halfway between the largest half-precision number and the next power of two is where rounding overflows.
-    return None if operand is None else (HALF_MAX + 15.0) / scale
+    return None if operand is None else float(scale)
 
 
 def _representable(
-    kind: EmbeddingType, batch: VectorBatch, ceiling: float | None, reject: Callable[[Rejection], None]
+    kind: EmbeddingType, batch: VectorBatch, scale: float | None, reject: Callable[[Rejection], None]
 ) -> VectorBatch:
     """Keep the vectors that the index and the metric can take."""
     bad: dict[int, str] = {}
-    if ceiling is not None:
-        largest = np.abs(batch.vectors).max(axis=1, initial=0.0)
-        for position in np.flatnonzero(largest > ceiling).tolist():
+    if scale is not None:
+        ceiling = largest_holdable(scale)
+        for position in np.flatnonzero(~can_hold(batch.vectors, scale)).tolist():
+            largest = float(np.abs(batch.vectors[position]).max())
             bad[position] = (
-                f"a number of magnitude {largest[position]:.6g} is beyond what the type's index can hold"
-                f" ({ceiling:.6g}); import it before the index is built, or into another type"
-            )
+                f"a number of magnitude {largest:.6g} is beyond what the type's index can hold ({ceiling:.6g});"
+                if largest > ceiling
+                else "a number so close to zero that it vanishes in the type's index;"
+            ) + " import it before the index is built, or into another type"
     if kind.distance is Metric.COSINE:
         norms = np.linalg.norm(batch.vectors.astype(np.float64), axis=1)
-        low, high = _COSINE_NORMS
+        low, high = COSINE_NORMS
         for position in np.flatnonzero((norms < low) | (norms > high)).tolist():
             bad[position] = (
                 "a zero vector has no cosine distance"

@@ -148,8 +148,8 @@ class Space:
                     conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
             self.kind = self._locked(conn)
         if build_index and self.kind.index_operand is None:
-            note(f"building the index over {count} vectors")
-            self.kind = index.build(self._db, self.kind)
+            note(f"building the index over {count:,} vectors")
+            self.kind = index.build(self._db, self.kind, only_missing=True)
 
     def _warn(self, measured: Calibration, note: Note) -> None:
         if measured.degenerate:

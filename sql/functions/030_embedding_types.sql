@@ -81,6 +81,10 @@ begin
         'create trigger guard_anchors_truncate before truncate on pgsim.%I'
         ' for each statement execute function pgsim.guard_anchors_truncate()', partition_name
     );
+    execute format(
+        'comment on trigger guard_anchors_truncate on pgsim.%I is ''Keeps the embeddings of slices'''' anchors.''',
+        partition_name
+    );
     if exists (select from pg_roles where rolname = 'pgsim_views') then
         execute format('grant select on pgsim.%I to pgsim_views', partition_name);
     end if;
@@ -175,6 +179,33 @@ after delete or update of data_row_id, embedding_type_id, workspace_id on pgsim.
 for each row execute function pgsim.guard_anchor();
 
 comment on trigger guard_anchor on pgsim.embedding is 'Keeps the embeddings of slices'' anchors.';
+
+-- The foreign key of slice_anchor refuses it too, but cannot name the slices.
+create or replace function pgsim.guard_anchor_row() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    slices text;
+begin
+    select string_agg(distinct quote_ident(s.name), ', ') into slices
+    from pgsim.slice_anchor a join pgsim.slice s on s.id = a.slice_id
+    where a.workspace_id = old.workspace_id and a.data_row_id = old.id;
+    if slices is not null then
+        raise exception 'data row "%" is an anchor of slices: %', old.id, slices
+            using errcode = 'PS002', hint = 'remove the anchor from the slices first';
+    end if;
+    return old;
+end
+$$;
+
+comment on function pgsim.guard_anchor_row() is 'Trigger: refuses that a slice''s anchor row goes.';
+
+create or replace trigger guard_anchor_row
+before delete on pgsim.data_row
+for each row execute function pgsim.guard_anchor_row();
+
+comment on trigger guard_anchor_row on pgsim.data_row is 'Keeps slices'' anchor rows.';
 
 create or replace function pgsim.guard_anchors_truncate() returns trigger
 language plpgsql security definer

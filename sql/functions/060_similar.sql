@@ -10,7 +10,7 @@ return wanted is not null
     -- An exact scan of so few numbers costs no more than the walk through an index.
     and row_count * dimensions > 1500000.0 * case when combine = 'centroid' then 1 else anchors end
     -- Rows expected in range: the share of random pairs below a score follows from the two points that calibrate it.
-    and (min_score <= 0 or row_count * 0.5 * ((1 - min_score) / min_score) ^ 3.5827 >= 2.0 * wanted);
+    and (min_score <= 0 or row_count * 0.5 * ((1 - min_score) / greatest(min_score, 1e-9)) ^ 3.5827 >= 2.0 * wanted);
 
 comment on function pgsim.prefers_index(float8, int, int, int, text, float8, float8) is
     'Whether a search is answered through the HNSW index (or exactly over all rows).';
@@ -60,6 +60,7 @@ declare
     kind pgsim.embedding_type;
     positives @vector@.vector[];
     negatives @vector@.vector[];
+    centroid @vector@.vector;
     repeated text;
     missing bigint;
     table_name text;
@@ -86,7 +87,7 @@ begin
     end if;
     select * into kind from pgsim.embedding_type t
     where t.workspace_id = place.id
-        and (t.name = embedding or (embedding ~ '^[0-9]{1,18}$' and t.id = embedding::bigint))
+        and (t.name = embedding or t.id = case when embedding ~ '^[0-9]{1,18}$' then embedding::bigint end)
     order by t.name = embedding desc
     limit 1;
     if not found then
@@ -130,6 +131,11 @@ begin
     end if;
     positives := pgsim.anchor_vectors(kind, anchors);
     negatives := pgsim.anchor_vectors(kind, not_anchors);
+    centroid := (select @vector@.avg(p) from unnest(positives) p);
+    if kind.metric = 'cosine' and combine = 'centroid' and @vector@.vector_norm(centroid) not between 1e-18 and 1e18 then
+        raise exception 'the centroid of the anchors has no cosine distance: its norm must lie between 1e-18 and 1e+18'
+            using errcode = 'PS004';
+    end if;
     select b.closest, b.farthest into closest, farthest
     from pgsim.distance_bounds(min_score, max_score, kind.score_half, kind.score_power) b;
 
@@ -209,7 +215,7 @@ begin
             ' array_agg(f.distance order by f.distance, f.data_row_id),'
             ' array_agg(f.nearest order by f.distance, f.data_row_id) from (%s) f', format(body, source)
         ) into found_ids, found_distances, found_anchors
-        using positives, negatives, (select @vector@.avg(p) from unnest(positives) p), closest, farthest, max_rows;
+        using positives, negatives, centroid, closest, farthest, max_rows;
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
         if cardinality(found_ids) = max_rows then
             return query
@@ -224,7 +230,7 @@ begin
         'select f.data_row_id, pgsim.score(f.distance, $8, $9), f.distance, ($7)[f.nearest] from (%s) f'
         ' order by f.distance, f.data_row_id', format(body, format('pgsim.%I e', table_name))
     )
-    using positives, negatives, (select @vector@.avg(p) from unnest(positives) p), closest, farthest, max_rows,
+    using positives, negatives, centroid, closest, farthest, max_rows,
         anchors, kind.score_half, kind.score_power;
 end
 $$;

@@ -223,3 +223,6 @@ from (
     where r.workspace_id = %(workspace_id)s and ({where})
     order by r.id
 ) e;
+
+-- name: settle_rows
+select pgsim.settle_rows();

@@ -46,7 +46,8 @@ select count(*) filter (where inserted), count(*) filter (where not inserted) fr
 select index_scale, index_operand from pgsim.embedding_type where id = %(embedding_type_id)s;
 
 -- name: lock_for_calibration
-select {columns} from pgsim.embedding_type where id = %(embedding_type_id)s for update;
+-- Not against those who only need the type to stay: slices that are being made, data rows that are read.
+select {columns} from pgsim.embedding_type where id = %(embedding_type_id)s for no key update;
 
 -- name: min_vectors
 select min_vectors from pgsim.workspace where id = %(workspace_id)s;

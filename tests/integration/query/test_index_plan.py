@@ -1,0 +1,225 @@
+"""The index plan: the compiled SQL uses the HNSW index, finds nearly everything, and never returns too few rows."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from pgsim.app import Catalog
+from pgsim.query import execute
+from pgsim.query.compile import compile_search
+from pgsim.query.plan import Plan, choose
+from pgsim.query.request import Request
+
+COUNT, DIMENSIONS = 6500, 256
+SEARCHES = 50
+
+
+def make(scale: float) -> NDArray[np.float32]:
+    """Clustered vectors with low intrinsic dimension, as a model's are."""
+    rng = np.random.default_rng(7)
+    latent = rng.normal(size=(40, 16))[rng.integers(40, size=COUNT)] + 0.5 * rng.normal(size=(COUNT, 16))
+    vectors = latent @ rng.normal(size=(16, DIMENSIONS)) + 0.2 * rng.normal(size=(COUNT, DIMENSIONS))
+    return np.asarray(scale * vectors / 4, dtype=np.float32)
+
+
+SPACES = {"plain": 1.0, "millions": 1e6, "billionths": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def spaces(shared: Catalog) -> dict[str, NDArray[np.float32]]:
+    names = [f"r{i}" for i in range(COUNT)]
+    shared.rows.add({"id": name, "asset_type": "text"} for name in names)
+    found = {}
+    for name, scale in SPACES.items():
+        found[name] = make(scale)
+        shared.embeddings.create(name, DIMENSIONS).add(names, found[name])
+    return found
+
+
+def explain(catalog: Catalog, request: Request) -> tuple[Plan, str]:
+    """The plan, and the database's own plan of the SQL that a search runs."""
+    with catalog.db.transaction() as conn:
+        resolved = execute._resolve(conn, catalog.workspace, request)
+        plan = choose(execute._plan_shape(resolved))
+        shown: list[str] = []
+
+        class Explaining:
+            def execute(self, statement: Any, values: Any = None) -> Any:
+                if "set_config" in str(statement):
+                    return conn.execute(statement, values)
+                result = conn.execute("explain (costs off) " + statement, values)
+                shown.extend(row[0] for row in result.fetchall())
+                return conn.execute("select where false")
+
+        execute._run(Explaining(), resolved, plan)  # type: ignore[arg-type]
+    return plan, "\n".join(shown)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("anchors", [["r1"], ["r1", "r2", "r3"]], ids=["one", "three"])
+@pytest.mark.parametrize("combine", ["nearest", "centroid"])
+def test_the_sql_of_a_search_walks_the_index(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]], name: str, anchors: list[str], combine: str
+) -> None:
+    if combine == "nearest":
+        anchors = anchors[:1]  # three walks cost more than a scan of so small a type
+    request = Request.of(anchors, embedding=name, combine=combine, score=(0, 1), limit=10)
+    plan, text = explain(shared, request)
+    assert plan.name == "index", plan
+    assert f"Index Scan using embedding_{shared.embeddings.get(name).id}_hnsw" in text
+    assert "Seq Scan" not in text
+
+
+def test_several_walks(shared: Catalog, spaces: dict[str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsim.query.plan.NUMBERS_PER_WALK", 1000.0)
+    request = Request.of(["r1", "r2", "r3"], embedding="plain", score=(0, 1), limit=10)
+    plan, text = explain(shared, request)
+    assert plan.name == "index"
+    assert text.count(f"Index Scan using embedding_{shared.embeddings.get('plain').id}_hnsw") == 3
+    found = shared.search("plain", ["r1", "r2", "r3"], score=(0, 1), limit=10)
+    exact = shared.search("plain", ["r1", "r2", "r3"], score=(0, 1), limit=10, exact=True)
+    assert not found.complete
+    assert found.rows == exact.rows
+
+
+@pytest.mark.parametrize(("name", "limit"), [("plain", 10), ("plain", 100), ("millions", 10), ("billionths", 10)])
+def test_mean_recall_and_exact_scores(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]], name: str, limit: int
+) -> None:
+    vectors = spaces[name].astype(np.float64)
+    half, power = shared.embeddings.get(name).kind.constants
+    settings = shared.embeddings.get(name).kind.search_settings
+    rng = np.random.default_rng(11)
+    recalls = []
+    for row in rng.integers(COUNT, size=SEARCHES):
+        # Not a stored vector: the build measured on those.
+        anchor = vectors[row] + rng.normal(size=DIMENSIONS) * 0.1 * np.abs(vectors[row]).mean()
+        hits = shared.search(name, [anchor], score=(0, 1), limit=limit)
+        assert hits.plan["name"] == "index", (hits.plan, settings)
+        assert not hits.complete
+        assert len(hits) == limit
+        assert hits.next is not None
+        distances = np.abs(vectors - anchor.astype(np.float32)).sum(axis=1)
+        truth = np.sort(distances)[limit - 1]
+        for hit in hits:
+            distance = distances[int(hit.data_row_id[1:])]
+            assert hit.distance == pytest.approx(distance, rel=1e-5)
+            assert hit.score == pytest.approx(1 / (1 + (distance / half) ** power), abs=1e-5)
+        recalls.append(np.mean([distances[int(hit.data_row_id[1:])] <= truth * (1 + 1e-6) for hit in hits]))
+    assert np.mean(recalls) >= 0.99
+
+
+def test_never_fewer_rows_than_there_are(shared: Catalog, spaces: dict[str, NDArray[np.float32]]) -> None:
+    for row in range(0, 200, 5):
+        anchor = f"r{row}"
+        for score in ((0.85, 1.0), (0.7, 1.0)):
+            exact = shared.search("plain", [anchor], score=score, limit=20, exact=True)
+            found = shared.search("plain", [anchor], score=score, limit=20)
+            assert len(found) == len(exact)
+            assert (found.next is None) == (exact.next is None)
+            if found.next is None:
+                assert found.complete
+                assert found.rows == exact.rows
+
+
+def test_pages_after_an_index_page_lose_nothing_between(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]]
+) -> None:
+    first = shared.search("plain", ["r5"], score=(0, 1), limit=300)
+    assert first.plan["name"] == "index"
+    pages = list(first.pages())
+    names = [hit.data_row_id for page in pages for hit in page]
+    assert len(names) == len(set(names))
+    assert len(names) >= COUNT * 0.999
+    assert {page.plan["name"] for page in pages[1:]} == {"exact"}
+
+
+def scans(url: str, table_id: int) -> int:
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("select pg_stat_force_next_flush()")
+        row = conn.execute(
+            "select idx_scan from pg_stat_user_indexes where indexrelname = %s", (f"embedding_{table_id}_hnsw",)
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_sql_function_walks_it_too(
+    shared: Catalog, shared_url: str, spaces: dict[str, NDArray[np.float32]], name: str
+) -> None:
+    before = scans(shared_url, shared.embeddings.get(name).id)
+    anchors = [f"r{i}" for i in range(40, 50)]
+    for anchor in anchors:
+        with psycopg.connect(shared_url, autocommit=True) as conn:
+            rows = conn.execute(
+                "select * from pgsim.similar('default', %s, array[%s], 0, max_rows => 10)", (name, anchor)
+            ).fetchall()
+            # Its settings do not outlive the call.
+            for setting in ("hnsw.ef_search", "hnsw.iterative_scan"):
+                kept = conn.execute("select current_setting(%s, true)", (setting,)).fetchone()
+                assert kept is not None
+                assert kept[0] in (None, "", "40", "off")
+        hits = shared.search(name, [anchor], score=(0, 1), limit=10)
+        assert rows == [(hit.data_row_id, hit.score, hit.distance, hit.nearest_anchor) for hit in hits]
+    assert scans(shared_url, shared.embeddings.get(name).id) >= before + len(anchors)
+
+
+def test_settings_of_the_callers_transaction_stay(
+    shared: Catalog, shared_url: str, spaces: dict[str, NDArray[np.float32]]
+) -> None:
+    with psycopg.connect(shared_url) as conn:
+        conn.execute("select '[1]'::vector")
+        conn.execute("set local hnsw.ef_search = 123")
+        conn.execute("select pgsim.similar('default', 'plain', '{r1}', 0, max_rows => 10)")
+        assert conn.execute("show hnsw.ef_search").fetchone() == ("123",)
+        conn.execute("select pgsim.similar('default', 'plain', '{r1}', 0, max_rows => 10)")
+        assert conn.execute("show hnsw.iterative_scan").fetchone() == ("off",)
+
+
+@pytest.mark.parametrize("magnitude", [1e30, 70000.0, 1e-44])
+def test_an_anchor_that_the_index_cannot_hold_is_compared_exactly(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]], magnitude: float
+) -> None:
+    for name in SPACES:
+        anchor = [magnitude] * DIMENSIONS
+        hits = shared.search(name, [anchor], score=(0, 1), limit=10)
+        assert len(hits) == 10
+        assert hits.rows == shared.search(name, [anchor], score=(0, 1), limit=10, exact=True).rows
+
+
+@pytest.mark.parametrize("low", [5e-324, 1e-310, 1e-90, 1e-9])
+def test_a_range_from_next_to_nothing(
+    shared: Catalog, shared_url: str, spaces: dict[str, NDArray[np.float32]], low: float
+) -> None:
+    hits = shared.search("plain", ["r1"], score=(low, 1), limit=10)
+    with psycopg.connect(shared_url) as conn:
+        rows = conn.execute(
+            "select data_row_id from pgsim.similar('default', 'plain', '{r1}', %s, max_rows => 10)", (low,)
+        ).fetchall()
+    assert [row[0] for row in rows] == [hit.data_row_id for hit in hits]
+    assert len(hits) == 10
+
+
+def test_a_late_outlier_and_one_that_the_index_cannot_hold(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]]
+) -> None:
+    names = [f"late-{uuid.uuid4().hex}", f"late-{uuid.uuid4().hex}"]
+    shared.rows.add({"id": name, "asset_type": "text"} for name in names)
+    try:
+        for space, scale in SPACES.items():
+            report = shared.embeddings.get(space).add(names, [[5e4 * scale] * DIMENSIONS, [1e11 * scale] * DIMENSIONS])
+            assert (report.inserted, report.rejected) == (1, 1)
+            assert report.errors[0].id == names[1]
+            assert "index" in report.errors[0].reason
+            hits = shared.search(space, [names[0]], score=(0, 1), limit=3)
+            assert hits[0].data_row_id == names[0]
+            assert hits[0].distance == 0
+    finally:
+        shared.rows.delete(names)
