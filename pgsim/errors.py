@@ -72,6 +72,12 @@ class NotSearchableError(PgsimError):
     code = "not_searchable"
 
 
+class UnindexableError(PgsimError):
+    """The type's values span more than half precision can hold; it is searched exactly."""
+
+    code = "unindexable"
+
+
 class FileFormatError(PgsimError):
     """A file is damaged or not of the format it should be."""
 

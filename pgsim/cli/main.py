@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -114,6 +115,8 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         if isinstance(error, UnicodeEncodeError) and any(map(_is_undecodable, given)):
             _fail("a name or value on the command line is not UTF-8 text")
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"the output cannot be written: {error.strerror}")
         _fail(f"{type(error).__name__}: {error} (an error of pgsim's own: run it with --debug and report it)")
 
 

@@ -183,7 +183,7 @@ def translated() -> Iterator[None]:
         raise
     except UnicodeEncodeError as error:
         # Before psycopg could send it.
-        raise InvalidInputError(f"a text holds half of a surrogate pair at {error.start}, which is no character") from error
+        raise InvalidInputError("a text holds half of a surrogate pair, which is no character") from error
     except Exception as error:
         if not is_database_error(error):
             raise

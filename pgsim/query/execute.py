@@ -230,7 +230,7 @@ def anchor_vectors(
 
 def centroid(kind: EmbeddingType, positives: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Mean of the positive anchors' vectors, shape (d,)."""
-    mean = np.mean(positives, axis=0, dtype=np.float64).astype(np.float32)
+    mean: NDArray[np.float32] = np.asarray(np.mean(positives, axis=0, dtype=np.float64), dtype=np.float32)
     _check_direction(kind, mean, "the centroid of the anchors")
     return mean
 
@@ -244,10 +244,12 @@ def _check_direction(kind: EmbeddingType, vector: NDArray[np.float32], what: str
 def _plan_shape(found: _Search) -> Shape:
     request, shape = found.request, found.shape
     settings = found.kind.search_settings
+    anchors = np.array([found.values[f"p{i}"] for i in range(shape.positives)])
     usable = (
         found.kind.index_operand is not None
         and all(f"ef_search_{limit}" in settings for limit in (10, 100))
-        and can_hold(np.array([found.values[f"p{i}"] for i in range(shape.positives)]), found.kind.index_scale or 1).all()
+        # pgvector raises on an anchor that the indexed expression has no value for.
+        and can_hold(anchors, found.kind.index_scale or 1).all()
     )
     return Shape(
         rows=found.estimate,

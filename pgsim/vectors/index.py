@@ -10,13 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
 from pgsim.db.sql import query
-from pgsim.errors import NotFoundError
+from pgsim.errors import NotFoundError, UnindexableError
 from pgsim.limits import DEFAULT_RECALL, HALF_MAX
 from pgsim.vectors.calibrate import sample
 
@@ -97,7 +98,8 @@ def can_hold(vectors: NDArray[np.float32], scale: float) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (n,)
     """
-    held: NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0.0) <= largest_holdable(scale)
+    # In double precision, which the limit of a small scale needs.
+    held: NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float64) <= largest_holdable(scale)
     if scale < 1:
         with np.errstate(under="ignore"):
             vanished = (vectors * np.float32(scale) == 0) & (vectors != 0)
@@ -148,16 +150,22 @@ def build(
         expression = operand(kind.dimensions, scale, schema)
         settings = {"kind": "halfvec", "m": m, "ef_construction": ef_construction}
         name, fresh = index_name(kind), f"{index_name(kind)}_new"
-        conn.execute(
-            sql.SQL("create index {} on {} using hnsw (({}) {}) with (m = {}, ef_construction = {})").format(
-                sql.Identifier(fresh),
-                kind.partition,
-                sql.SQL(expression % "vector"),
-                sql.SQL(f"{schema}.{kind.distance.operator_class('halfvec')}"),
-                sql.Literal(m),
-                sql.Literal(ef_construction),
+        try:
+            conn.execute(
+                sql.SQL("create index {} on {} using hnsw (({}) {}) with (m = {}, ef_construction = {})").format(
+                    sql.Identifier(fresh),
+                    kind.partition,
+                    sql.SQL(expression % "vector"),
+                    sql.SQL(f"{schema}.{kind.distance.operator_class('halfvec')}"),
+                    sql.Literal(m),
+                    sql.Literal(ef_construction),
+                )
             )
-        )
+        except psycopg.errors.NumericValueOutOfRange:
+            raise UnindexableError(
+                f'the values of embedding type "{kind.name}" span more than half precision can hold, even scaled:'
+                " it has no index, and is searched exactly"
+            ) from None
         conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", name)))
         conn.execute(
             sql.SQL("alter index {} rename to {}").format(sql.Identifier("pgsim", fresh), sql.Identifier(name))

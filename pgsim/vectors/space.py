@@ -16,7 +16,7 @@ from pgsim.catalog.embedding_types import (
     vectors_missing,
 )
 from pgsim.db.sql import query
-from pgsim.errors import NotFoundError, NotSearchableError
+from pgsim.errors import NotFoundError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.vectors import read_vectors
 from pgsim.vectors import index
@@ -149,7 +149,10 @@ class Space:
             self.kind = self._locked(conn)
         if build_index and self.kind.index_operand is None:
             note(f"building the index over {count:,} vectors")
-            self.kind = index.build(self._db, self.kind, only_missing=True)
+            try:
+                self.kind = index.build(self._db, self.kind, only_missing=True)
+            except UnindexableError as error:
+                note(f"warning: {error}")
 
     def _warn(self, measured: Calibration, note: Note) -> None:
         if measured.degenerate:

@@ -42,7 +42,6 @@ begin
         if to_regclass(format('%I.%I', schema_name, old.name)) is not null then
             execute format('drop view %I.%I', schema_name, old.name);
         end if;
-        perform pgsim.give_slice_place(old.workspace_id);
     elsif new.name <> old.name then
         execute format('alter view %I.%I rename to %I', schema_name, old.name, new.name);
     end if;
@@ -52,12 +51,24 @@ $$;
 
 comment on function pgsim.follow_slice() is 'Trigger: drops or renames the view of a slice with the slice.';
 
-create or replace function pgsim.give_slice_place(workspace_id bigint) returns void
-language sql volatile security definer
+-- Apart from follow_slice, which acts with the rights of who deletes; as a trigger function nobody can call it alone.
+create or replace function pgsim.release_slice_place() returns trigger
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select pgsim.give_place(workspace_id, 'used_slices') $$;
+as $$
+begin
+    perform pgsim.give_place(old.workspace_id, 'used_slices');
+    return null;
+end
+$$;
 
-comment on function pgsim.give_slice_place(bigint) is 'Counts one slice less in a workspace.';
+comment on function pgsim.release_slice_place() is 'Trigger: counts one slice less in a workspace.';
+
+create or replace trigger release_slice_place
+after delete on pgsim.slice
+for each row execute function pgsim.release_slice_place();
+
+comment on trigger release_slice_place on pgsim.slice is 'Counts one slice less in a workspace.';
 
 create or replace trigger follow_slice
 after delete or update of name on pgsim.slice

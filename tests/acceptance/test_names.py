@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+
+from pgsim.cli.render import safe
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -39,56 +41,93 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_as_an_id_and_as_a_value(pgsim: Cli, ndjson: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    row = {
+#: What a terminal, or a line-based reader, would act on.
+ACTIVE = "\x07\x1b\x85\x9b\r\t\u202e\u2028\u2029"
+
+
+def harmless(text: str) -> str:
+    assert not set(ACTIVE) & set(text)
+    return text
+
+
+def row_of(name: str) -> dict[str, Any]:
+    return {
         "id": name, "asset_type": "text", "uri": name, "content": name, "dataset": name,
         "metadata": {name: name, "list": [name]}, "media": {name: name},
     }  # fmt: skip
-    wrong = {"id": name + "!", "asset_type": name}
-    people = pgsim("rows", "import", ndjson(row, wrong))
-    assert "2 read: 1 inserted, 0 updated, 1 rejected" in people.out
-    assert len(people.out.splitlines()) == 2, "a rejected line is one line, whatever its id holds"
-    assert pgsim.json("rows", "import", ndjson(row, wrong))["errors"][0]["id"] == name + "!"
 
-    listed = pgsim("rows", "list").out
-    assert len(listed.splitlines()) == 3
-    shown = pgsim.json("rows", "show", "--", name)
-    assert {key: shown[key] for key in row} == row
-    people = pgsim("rows", "show", "--", name)
-    for character in "\x1b\x9b\x07\u202e\u2028\r\t":
-        assert character not in listed + people.out
-    if name.isprintable():
-        assert name in listed
 
-    pgsim("rows", "export", tmp_path / "out.ndjson")
-    (line,) = (tmp_path / "out.ndjson").read_bytes().splitlines()
-    exported = json.loads(line)
-    assert {key: exported[key] for key in row} == row
-    told = pgsim.refused("rows", "show", "--", name + "?")
-    assert "no data row" in told
-    assert "\x1b" not in told
+@pytest.fixture(scope="module")
+def named(new_workspace: Callable[[str], Cli]) -> Cli:
+    """A workspace with a row of each name."""
+    cli = new_workspace("named")
+    cli("rows", "import", "-", stdin="".join(json.dumps(row_of(name)) + "\n" for name in NAMES.values()).encode())
+    return cli
 
-    literal = "'" + name.replace("'", "''") + "'"
-    pgsim("slices", "create", "abc", f"--where=id = {literal} and dataset = {literal}", f"--description={name}")
-    assert pgsim("slices", "count", "abc").out == "1\n"
-    assert pgsim.json("slices", "show", "abc")["description"] == name
-    for words in (["list"], ["show", "abc"], ["rows", "abc"]):
-        assert "\x9b" not in pgsim("slices", *words).out
-    with psycopg.connect(pgsim.url) as conn:
-        comment = conn.execute(
-            "select obj_description(to_regclass(%s), 'pg_class')", (f"ws_{pgsim.workspace}.abc",)
-        ).fetchone()
-        assert comment == (name,)
+
+def test_rows_are_listed_and_exported(named: Cli, tmp_path: Path) -> None:
+    listed = harmless(named("rows", "list").out)
+    assert len(listed.splitlines()) == 2 + len(NAMES)
+    for name in NAMES.values():
+        assert safe(name) in listed
+    assert [row["id"] for row in named.json("rows", "list")] == sorted(NAMES.values())
+    named("rows", "export", tmp_path / "out.ndjson")
+    exported = [json.loads(line) for line in (tmp_path / "out.ndjson").read_bytes().split(b"\n")[:-1]]
+    assert [{key: row[key] for key in row_of("")} for row in exported] == [row_of(n) for n in sorted(NAMES.values())]
+    with psycopg.connect(named.url) as conn:
         assert conn.execute("select to_regclass('pgsim.data_row') is not null").fetchone() == (True,)
-    assert pgsim.json("rows", "delete", "--yes", "--", name) == {"deleted": 1}
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_one_row(named: Cli, name: str) -> None:
+    shown = named.json("rows", "show", "--", name)
+    assert {key: shown[key] for key in row_of(name)} == row_of(name)
+    harmless(named("rows", "show", "--", name).out)
+    assert "no data row" in harmless(named.refused("rows", "show", "--", name + "?"))
+    harmless(named.refused("search", f"--anchor={name}", f"--embedding={name}"))
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_in_a_filter_and_a_slice(named: Cli, name: str) -> None:
+    literal = "'" + name.replace("'", "''") + "'"
+    named("slices", "create", "abc", f"--where=id = {literal} and dataset = {literal}", f"--description={name}")
+    assert [row["data_row_id"] for row in named.json("slices", "rows", "abc")["rows"]] == [name]
+    assert named.json("slices", "show", "abc")["description"] == name
+    for words in (["list"], ["show", "abc"], ["rows", "abc"]):
+        harmless(named("slices", *words).out)
+    with psycopg.connect(named.url) as conn:
+        comment = "select obj_description('ws_named.abc'::regclass), (select data_row_id from ws_named.abc)"
+        assert conn.execute(comment).fetchone() == (name, name)
+    named("slices", "delete", "abc", "--yes")
+
+
+def test_rejected_lines_are_a_line_each(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
+    for name in NAMES.values():
+        answer = pgsim("rows", "import", ndjson({"id": name, "asset_type": name}, {"id": "x", "asset_type": "text"}))
+        assert len(harmless(answer.out).splitlines()) == 2, answer
+    report = pgsim.json("rows", "import", ndjson(*({"id": name, "asset_type": name} for name in NAMES.values())))
+    assert [error["id"] for error in report["errors"]] == list(NAMES.values())
+
+
+def test_rows_are_deleted(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
+    pgsim("rows", "import", ndjson(*map(row_of, NAMES.values())))
+    for name in NAMES.values():
+        harmless(pgsim.refused("rows", "delete", "--", name))
+    assert pgsim.json("rows", "delete", "--yes", "--", *NAMES.values()) == {"deleted": len(NAMES)}
+
+
+TYPES = ["sql", "rich markup", "formula", "format", "direction", "emoji", "option", "quotes", "minus"]
+CONTROLS = [key for key, name in NAMES.items() if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)]
+
+
+def test_an_embedding_types_name_holds_no_control_characters(pgsim: Cli) -> None:
+    assert len(CONTROLS) == 5
+    for key in CONTROLS:
+        assert "control characters" in pgsim.refused("embeddings", "create", "--", NAMES[key], 8)
+
+
+@pytest.mark.parametrize("name", [NAMES[key] for key in TYPES], ids=TYPES)
 def test_as_an_embedding_types_name(pgsim: Cli, ndjson: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name):
-        assert "control characters" in pgsim.refused("embeddings", "create", "--", name, 8)
-        return
     pgsim("workspaces", "limits", pgsim.workspace, "--set", "min_vectors=10")
     ids = [name, *(f"r{i}" for i in range(11))]
     pgsim("rows", "import", ndjson(*({"id": i, "asset_type": "text"} for i in ids)))
@@ -99,7 +138,7 @@ def test_as_an_embedding_types_name(pgsim: Cli, ndjson: Callable[..., Path], tmp
     assert "9 more vectors" in pgsim.refused("embeddings", "build", "--", name)
     pgsim("embeddings", "import", "--", name, ndjson(*lines))
     pgsim("embeddings", "show", "--", name)
-    assert name.isprintable() == (name in pgsim("embeddings", "list").out)
+    assert safe(name) in harmless(pgsim("embeddings", "list").out)
     found = pgsim.json("search", f"--embedding={name}", f"--anchor={name}")
     assert (found["embedding"], found["rows"][0]["data_row_id"]) == (name, name)
     assert found["rows"][0]["nearest_anchor"] == name

@@ -1,4 +1,4 @@
-"""The limits hold from the command line, from Python and from plain SQL, and when two sessions race for the last place."""
+"""The limits hold from the command line, from Python and plain SQL, and when two sessions race for the last place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from pgsim.app import Catalog
 from pgsim.cli.main import run
-from pgsim.errors import AlreadyExistsError, InvalidInputError, LimitError, NotFoundError, PgsimError
+from pgsim.errors import AlreadyExistsError, InvalidInputError, LimitError, PgsimError
 
 Plain = psycopg.Connection[tuple[object, ...]]
 Command = Callable[..., tuple[int, str, str]]
@@ -186,8 +186,8 @@ def test_fixed_columns_of_a_type(catalog: Catalog, conn: Plain) -> None:
 
 def test_constants(catalog: Catalog, conn: Plain) -> None:
     nan, inf = float("nan"), float("inf")
-    for half, power in [(1.0, None), (None, 1.0), (0.0, 1.0), (-1.0, 1.0), (nan, 1.0), (inf, 1.0), (1.0, 0.0), (1.0, nan),
-                        (1.0, inf), (1e61, 1.0), (1.0, 101.0)]:  # fmt: skip
+    for half, power in [(1.0, None), (None, 1.0), (0.0, 1.0), (-1.0, 1.0), (nan, 1.0), (inf, 1.0), (1.0, 0.0),
+                        (1.0, nan), (1.0, inf), (1e61, 1.0), (1.0, 101.0)]:  # fmt: skip
         with pytest.raises(InvalidInputError):
             catalog.embeddings.create("a", 8, score_half=half, score_power=power)
         with pytest.raises(psycopg.Error):
@@ -268,7 +268,12 @@ def test_rows_of_another_workspace(conn: Plain, spaces: tuple[int, int], table: 
     with pytest.raises(psycopg.Error):
         conn.execute(statement, (spaces[1], 1, "a", EIGHT))  # type: ignore[arg-type]
     conn.execute(statement, (spaces[0], 1, "a", EIGHT))  # type: ignore[arg-type]
-    for change in ("workspace_id = 2", f"embedding_type_id = {spaces[1]}", "data_row_id = 'x'", "embedding_type_id = 99"):
+    for change in (
+        "workspace_id = 2",
+        f"embedding_type_id = {spaces[1]}",
+        "data_row_id = 'x'",
+        "embedding_type_id = 99",
+    ):
         with pytest.raises(psycopg.Error):
             conn.execute(f"update pgsim.embedding set {change}")  # type: ignore[arg-type]
     assert conn.execute("select embedding_type_id, workspace_id, data_row_id from pgsim.embedding").fetchall() == [
@@ -338,7 +343,9 @@ def test_slice_names(catalog: Catalog, conn: Plain, command: Command) -> None:
         code, _, err = command("slices", "create", name, "--where", "asset_type = 'image'")
         assert code == 1
         assert reason in err
-        if name != "a\x85bc":  # to the database's C collation that is a character like any other; harmless in a view's name
+        if (
+            name != "a\x85bc"
+        ):  # to the database's C collation that is a character like any other; harmless in a view's name
             with pytest.raises(psycopg.errors.CheckViolation):
                 conn.execute("insert into pgsim.slice (workspace_id, name, definition) values (1, %s, '{}')", (name,))
     assert catalog.workspaces.get("default").used_slices == 0
@@ -402,7 +409,7 @@ def race(*runners: Callable[[], object]) -> list[object]:
 def test_two_sessions_race_for_the_last_type(catalog: Catalog) -> None:
     for round_ in range(4):
         catalog.workspaces.set_limits("default", {"custom_embedding_types": round_ + 1})
-        results = race(*[lambda i=i: catalog.embeddings.create(f"{round_}-{i}", 8) for i in range(3)])
+        results = race(*[lambda i=i, r=round_: catalog.embeddings.create(f"{r}-{i}", 8) for i in range(3)])
         assert sum(isinstance(result, LimitError) for result in results) == 2, results
     assert len(catalog.embeddings.list()) == 4
 
@@ -411,7 +418,7 @@ def test_two_sessions_race_for_the_last_slice(catalog: Catalog) -> None:
     catalog.rows.add([{"id": "a", "asset_type": "image"}])
     for round_ in range(4):
         catalog.workspaces.set_limits("default", {"max_slices": round_ + 1})
-        results = race(*[lambda i=i: catalog.slices.create(f"{round_}-slice-{i}", "id = 'a'") for i in range(3)])
+        results = race(*[lambda i=i, r=round_: catalog.slices.create(f"{r}-slice-{i}", "id = 'a'") for i in range(3)])
         assert sum(isinstance(result, LimitError) for result in results) == 2, results
     assert len(catalog.slices.list()) == 4
 
@@ -435,7 +442,7 @@ def test_plain_sql_waits_for_the_session_before_it(catalog: Catalog, conn: Plain
 
             def second() -> None:
                 try:
-                    with psycopg.connect(database_url) as third:  # noqa: B023
+                    with psycopg.connect(database_url) as third:
                         insert_type(third, "b")
                         third.rollback()
                     outcome.append(None)  # noqa: B023

@@ -13,7 +13,22 @@ import pytest
 from pgsim.query.bounds import distance, distance_bounds, score
 from pgsim.query.plan import prefers_index
 
-DISTANCES = (0.0, 5e-324, 1e-300, 1e-60, 1e-9, 0.3, 1.0, 1.0000001, 20.47, 1e6, 1e60, 1e300, sys.float_info.max, math.inf)
+DISTANCES = (
+    0.0,
+    5e-324,
+    1e-300,
+    1e-60,
+    1e-9,
+    0.3,
+    1.0,
+    1.0000001,
+    20.47,
+    1e6,
+    1e60,
+    1e300,
+    sys.float_info.max,
+    math.inf,
+)
 SCORES = (0.0, 5e-324, 1e-300, 1e-20, 0.001, 0.3, 0.5, 0.85, 0.999999, 1 - 2**-53, 1.0)
 HALVES = (1e-60, 1e-9, 1.0, 20.47, 1e6, 1e60)
 POWERS = (0.01, 0.5, 1.0, 4.41, 16.0, 100.0)
@@ -35,7 +50,9 @@ def test_score(conn: psycopg.Connection[Any]) -> None:
         assert found == pytest.approx(score(d, half, power), rel=1e-13, abs=0), (d, half, power)
         assert 0 <= found <= 1
         if 1e-100 < d < 1e100:
-            assert found == pytest.approx(math.exp(-math.log1p(math.exp(min(power * math.log(d / half), 700)))), rel=1e-9)
+            assert found == pytest.approx(
+                math.exp(-math.log1p(math.exp(min(power * math.log(d / half), 700)))), rel=1e-9
+            )
 
 
 def test_distance(conn: psycopg.Connection[Any]) -> None:
@@ -50,9 +67,7 @@ def test_distance(conn: psycopg.Connection[Any]) -> None:
 def test_distance_bounds(conn: psycopg.Connection[Any]) -> None:
     constants = [(half, power) for half, power in CONSTANTS if half in (1e-60, 1e-9, 20.47, 1e60)]
     grid = [(low, high, *c) for low, high in itertools.combinations_with_replacement(SCORES, 2) for c in constants]
-    rows = column(
-        conn, "(select array[b.closest, b.farthest] from pgsim.distance_bounds(c0, c1, c2, c3) b)", grid
-    )
+    rows = column(conn, "(select array[b.closest, b.farthest] from pgsim.distance_bounds(c0, c1, c2, c3) b)", grid)
     for ((closest, farthest),), (low, high, half, power) in zip(rows, grid, strict=True):
         assert (closest, farthest) == pytest.approx(distance_bounds(low, high, half, power), rel=1e-13, abs=0)
         if closest <= farthest:
@@ -60,7 +75,22 @@ def test_distance_bounds(conn: psycopg.Connection[Any]) -> None:
             assert score(farthest, half, power) >= low
 
 
-ODD = (0.0, -1.0, 5e-324, 1e-310, 1e-300, 1.0, 2.0, -1e308, 1e308, sys.float_info.max, math.inf, -math.inf, math.nan, None)
+ODD = (
+    0.0,
+    -1.0,
+    5e-324,
+    1e-310,
+    1e-300,
+    1.0,
+    2.0,
+    -1e308,
+    1e308,
+    sys.float_info.max,
+    math.inf,
+    -math.inf,
+    math.nan,
+    None,
+)
 
 
 @pytest.mark.parametrize("function", ["score", "distance"])
@@ -82,7 +112,7 @@ def test_the_functions_are_inlined(conn: psycopg.Connection[Any]) -> None:
         statement = f"explain verbose select {call} from (select x::float8 from generate_series(1, 3) x offset 0) t"
         plan = "\n".join(row[0] for row in conn.execute(statement).fetchall())  # type: ignore[arg-type]
         assert "pgsim." not in plan, plan
-    for name, in conn.execute(
+    for (name,) in conn.execute(
         "select p.oid::regprocedure::text from pg_proc p where pronamespace = 'pgsim'::regnamespace"
         " and proname in ('score', 'distance') and (provolatile <> 'i' or proparallel <> 's' or proconfig is not null)"
     ):

@@ -307,9 +307,7 @@ def test_a_range_that_ends_on_returned_scores_finds_them_again(
 
 @given(data=st.data())
 @settings(LIMITED, max_examples=25)
-def test_pages_cover_everything_exactly_once(
-    shared: Catalog, corpora: dict[str, Corpus], data: st.DataObject
-) -> None:
+def test_pages_cover_everything_exactly_once(shared: Catalog, corpora: dict[str, Corpus], data: st.DataObject) -> None:
     drawn = data.draw(drawn_anchors(corpora))
     order = data.draw(st.sampled_from(["desc", "asc"]))
     score = data.draw(st.sampled_from([(0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.2, 0.9)]))
@@ -343,7 +341,9 @@ def test_the_sql_function_returns_the_same(
         assert rows == [(hit.data_row_id, hit.score, hit.distance, hit.nearest_anchor) for hit in hits]
     else:
         assert len(rows) == pytest.approx(len(hits), abs=2)
-        assert [row[1] for row in rows][: len(hits)] == pytest.approx([hit.score for hit in hits][: len(rows)], abs=1e-6)
+        assert [row[1] for row in rows][: len(hits)] == pytest.approx(
+            [hit.score for hit in hits][: len(rows)], abs=1e-6
+        )
 
 
 @given(data=st.data())
@@ -399,9 +399,7 @@ def test_the_selectable_returns_the_same(shared: Catalog, corpora: dict[str, Cor
     ]
 
 
-def test_little_in_range_says_where_the_nearest_row_outside_lies(
-    shared: Catalog, corpora: dict[str, Corpus]
-) -> None:
+def test_little_in_range_says_where_the_nearest_row_outside_lies(shared: Catalog, corpora: dict[str, Corpus]) -> None:
     corpus = corpora["millions"]
     anchor = corpus.ids[7]
     everything = shared.search(corpus.name, [anchor], score=(0, 1), limit=None).rows

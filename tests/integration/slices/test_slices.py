@@ -20,7 +20,10 @@ from pgsim.query.request import Request
 Plain = psycopg.Connection[tuple[Any, ...]]
 NASTY = 'rows"; drop table pgsim.data_row; --'
 NAMES = [NASTY, "it's", "back\\slash", "%s %(x)s {}", "é日", *[f"r{i}" for i in range(55)]]
-INSERT = "insert into pgsim.embedding (embedding_type_id, workspace_id, data_row_id, vector) values (%s, 1, %s, %s::text::vector)"
+INSERT = (
+    "insert into pgsim.embedding (embedding_type_id, workspace_id, data_row_id, vector)"
+    " values (%s, 1, %s, %s::text::vector)"
+)
 # half 8 and power 1: score 0.5 at distance 8, which is a step of 1 in every dimension.
 HALF = 8.0
 
@@ -98,8 +101,8 @@ def test_the_view(catalog: Catalog, conn: Plain, vectors: Any) -> None:
         " and col_description(attrelid, attnum) is null", (view,)
     ).fetchall()  # fmt: skip
     assert uncommented == []
-    assert conn.execute("select reloptions::text, relowner::regrole::text from pg_class where oid = %s::regclass", (view,)).fetchone() == (
-        "{security_barrier=true}", "pgsim_views")  # fmt: skip
+    facts = "select reloptions::text, relowner::regrole::text from pg_class where oid = %s::regclass"
+    assert conn.execute(facts, (view,)).fetchone() == ("{security_barrier=true}", "pgsim_views")
 
 
 def test_without_a_similarity_clause(catalog: Catalog, conn: Plain, vectors: Any) -> None:
@@ -133,7 +136,7 @@ def test_anchors_stay(catalog: Catalog, conn: Plain, vectors: Any) -> None:
     kind = catalog.embeddings.get("e").id
     near(catalog, "one", ["r1", NASTY])
     near(catalog, "two", ["r2"], not_anchors=["r1"])
-    with pytest.raises(RefusedError, match='"one", "two"|one, two') as refused:
+    with pytest.raises(RefusedError, match=r"one.*two") as refused:
         catalog.rows.delete(["r1", "r40"])
     assert set(refused.value.dependants) == {"one", "two"}
     catalog.rows.delete("r40")
@@ -247,7 +250,9 @@ def test_texts_that_mean_harm(catalog: Catalog, conn: Plain, vectors: Any) -> No
     assert conn.execute("select obj_description(%s::regclass)", (view,)).fetchone() == (record.description,)
     assert catalog.slices.get(record.name).description == record.description
     assert [hit.data_row_id for hit in catalog.slices.rows(record.name, limit=None)] == expected
-    other = catalog.slices.create("by dataset", {"version": 1, "where": {"field": "dataset", "op": "=", "value": NASTY}})
+    other = catalog.slices.create(
+        "by dataset", {"version": 1, "where": {"field": "dataset", "op": "=", "value": NASTY}}
+    )
     assert catalog.slices.count(other.name) == len(NAMES)
     assert catalog.rows.count() == len(NAMES)
 
@@ -307,10 +312,11 @@ def test_who_was_granted_the_view_reads_it_and_nothing_else(
         "select pgsim.delete_workspace('default')",
         "select pgsim.drop_retired()",
     ):
-        with pytest.raises(psycopg.Error) as refused:
+        try:
             conn.execute(statement.encode())
-            pytest.fail(statement)
-        assert refused.value.sqlstate == "42501", statement
+        except psycopg.errors.InsufficientPrivilege:
+            continue
+        pytest.fail(statement)
 
 
 def test_the_view_is_a_barrier(catalog: Catalog, conn: Plain, vectors: Any, reader: str) -> None:

@@ -86,7 +86,7 @@ def test_a_type_becomes_searchable_at_the_minimum(catalog: Catalog, conn: Plain)
         space.calibrate,
         space.build,
     ):
-        with pytest.raises(NotSearchableError, match="1 more vectors? (is|are) needed"):
+        with pytest.raises(NotSearchableError, match=r"1 more vectors? (is|are) needed"):
             call()
     with pytest.raises(psycopg.Error, match="1 more vector") as refused:
         conn.execute("select pgsim.similar('default', 'e', '{r1}')")
@@ -121,7 +121,9 @@ def test_vectors_by_plain_sql_count_at_once(catalog: Catalog, conn: Plain) -> No
     names, vectors = rows(catalog, 25), normal(25, 8)
     space = catalog.embeddings.create("e", 8)
     for name, vector in zip(names[:20], vectors, strict=False):
-        conn.execute("insert into pgsim.embedding values (%s, 1, %s, %s::text::vector)", (space.id, name, str(vector.tolist())))
+        conn.execute(
+            "insert into pgsim.embedding values (%s, 1, %s, %s::text::vector)", (space.id, name, str(vector.tolist()))
+        )
     assert space.count() == 20
     assert catalog.embeddings.get("e").to_json()["missing"] == 0
     with pytest.raises(NotSearchableError, match="embeddings build"):
@@ -210,7 +212,9 @@ def test_all_vectors_equal(catalog: Catalog) -> None:
     for metric in ("l1", "l2", "cosine"):
         notes: list[str] = []
         path = catalog.embeddings.create(metric, 8, metric=metric)
-        path._load(lambda reject: _batches(names, np.ones((20, 8)), reject), strict=False, build_index=True, note=notes.append)
+        path._load(
+            lambda reject: _batches(names, np.ones((20, 8)), reject), strict=False, build_index=True, note=notes.append
+        )
         assert catalog.embeddings.get(metric).kind.constants == (1, 1)
         assert any("warning" in note for note in notes)
         hits = catalog.search(metric, ["r1"])
@@ -300,7 +304,14 @@ def test_a_deleted_type(catalog: Catalog) -> None:
     names = rows(catalog, 2)
     space = catalog.embeddings.create("e", 8)
     space.delete()
-    for call in (lambda: space.add(names, normal(2, 8)), space.build, space.calibrate, space.delete, space.count, space.to_json):
+    for call in (
+        lambda: space.add(names, normal(2, 8)),
+        space.build,
+        space.calibrate,
+        space.delete,
+        space.count,
+        space.to_json,
+    ):
         with pytest.raises(NotFoundError, match='"e"'):
             call()
 

@@ -121,9 +121,7 @@ def test_a_retired_partition_takes_nothing(
             conn.execute(f"insert into {table} values (%s, 1, 'r1', %s)".encode(), (gone.id, VECTOR))
 
 
-def test_a_type_is_searched_and_imported_during_an_import(
-    catalog: Catalog, busy: psycopg.Connection[Any]
-) -> None:
+def test_a_type_is_searched_and_imported_during_an_import(catalog: Catalog, busy: psycopg.Connection[Any]) -> None:
     catalog.workspaces.set_limits("default", {"min_vectors": 10})
     space = catalog.embeddings.create("other", 8)
     rng = np.random.default_rng(1)

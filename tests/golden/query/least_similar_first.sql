@@ -1,0 +1,9 @@
+select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, 0 as nearest
+from (
+    select e.data_row_id, (e.vector <+> %(p0)b) as distance
+    from pgsim.embedding_7 e
+    where (e.vector <+> %(p0)b) >= %(closest)s
+    order by distance desc, data_row_id
+    limit %(limit)s
+) s
+order by s.distance desc, s.data_row_id

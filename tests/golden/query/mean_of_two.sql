@@ -1,0 +1,17 @@
+select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, n.nearest as nearest
+from (
+    select e.data_row_id, ((e.vector <-> %(p0)b) + (e.vector <-> %(p1)b)) / 2 as distance
+    from pgsim.embedding_7 e
+    where ((e.vector <-> %(p0)b) + (e.vector <-> %(p1)b)) / 2 <= %(farthest)s
+        and ((e.vector <-> %(p0)b) + (e.vector <-> %(p1)b)) / 2 >= %(closest)s
+    order by distance, data_row_id
+    limit %(limit)s
+) s
+join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
+cross join lateral (
+    select x.position - 1 as nearest
+    from unnest(array[(v.vector <-> %(p0)b), (v.vector <-> %(p1)b)]) with ordinality x (distance, position)
+    order by x.distance, x.position
+    limit 1
+) n
+order by s.distance, s.data_row_id

@@ -1,0 +1,16 @@
+select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, n.nearest as nearest
+from (
+    select e.data_row_id, least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b), (e.vector <+> %(p2)b)) as distance
+    from pgsim.embedding_7 e
+    where least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b), (e.vector <+> %(p2)b)) <= %(farthest)s
+    order by distance, data_row_id
+    limit %(limit)s
+) s
+join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
+cross join lateral (
+    select x.position - 1 as nearest
+    from unnest(array[(v.vector <+> %(p0)b), (v.vector <+> %(p1)b), (v.vector <+> %(p2)b)]) with ordinality x (distance, position)
+    order by x.distance, x.position
+    limit 1
+) n
+order by s.distance, s.data_row_id

@@ -1,0 +1,64 @@
+"""pgvector's binary form, there and back."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgsim.files.vectors import VectorBatch
+from pgsim.vectors.copy import HEADER, TRAILER, decode, decode_texts, decode_vectors, encode
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=20), max_size=5),
+    st.integers(1, 6),
+    st.integers(0, 2**31),
+)
+def test_encode(names: list[str], dimensions: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(len(names), dimensions)).astype(np.float32)
+    lines = np.arange(len(names), dtype=np.int64) * 2**33
+    data = encode(VectorBatch(lines, names, vectors))
+    offset = 0
+    for line, name, vector in zip(lines, names, vectors, strict=True):
+        raw = name.encode()
+        width = 4 + 4 * dimensions
+        row = struct.unpack_from(f"!hiqi{len(raw)}sihh{dimensions}f", data, offset)
+        assert row == (3, 8, line, len(raw), raw, width, dimensions, 0, *map(float, vector))
+        offset += struct.calcsize(f"!hiqi{len(raw)}sihh{dimensions}f")
+    assert offset == len(data)
+
+
+def rows(*fields: tuple[bytes, ...]) -> list[bytes]:
+    """As psycopg hands them out: a row a block, the header before the first, the trailer in a block of its own."""
+    blocks = [struct.pack("!h", len(row)) + b"".join(struct.pack("!i", len(f)) + f for f in row) for row in fields]
+    if blocks:
+        blocks[0] = HEADER + blocks[0]
+    else:
+        blocks = [HEADER]
+    return [*blocks, TRAILER]
+
+
+def vector(*numbers: float) -> bytes:
+    return struct.pack(f"!hh{len(numbers)}f", len(numbers), 0, *numbers)
+
+
+def test_decode() -> None:
+    # A name may look like the trailer.
+    found = list(decode(rows((b"a", vector(1, -0.0)), ("\uffff".encode(), vector(2, 1e-45)))))
+    assert [name for name, _ in found] == ["a", "\uffff"]
+    assert found[0][1].tobytes() == np.array([1, -0.0], dtype=np.float32).tobytes()
+    assert list(decode(rows())) == []
+    assert list(decode_texts(rows((b"a", b"[1]")))) == [("a", b"[1]")]
+
+
+def test_decode_vectors() -> None:
+    found = decode_vectors(rows((vector(1, 2, 3),), (vector(4, 5, 6),)), 3)
+    assert found.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert found.dtype == np.float32
+    assert decode_vectors(rows(), 3).shape == (0, 3)
+    # Bytes that look like the trailer at a vector's end are its own.
+    numbers = np.frombuffer(b"\0\0\xff\xff", dtype=">f4")
+    assert np.isnan(numbers).all() or decode_vectors(rows((vector(float(numbers[0])),)), 1).shape == (1, 1)
