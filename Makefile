@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format bench clean
 
 help:
 	@echo "make demo    install pgsim in $(VENV) and run the demo on the embedded server"
 	@echo "make test    install pgsim in $(VENV) and run every check and every test"
 	@echo "make check   ruff, mypy and the import contract alone"
 	@echo "make format  let ruff rewrite the sources"
+	@echo "make bench   install pgsim and its peers in $(VENV) and run benchmarks/ (BENCH='--sizes 10000 --full' adds options)"
 	@echo "make clean   stop the embedded server and remove $(VENV)"
 
 $(BIN)/python:
@@ -25,6 +26,11 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.demo benchmarks/requirements.txt benchmarks/requirements-vecs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-vecs.txt
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -42,6 +48,9 @@ test: check
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	-test ! -x $(BIN)/pgsim || $(BIN)/pgsim db stop

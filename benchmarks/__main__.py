@@ -30,7 +30,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dimensions", type=int, default=512)
     parser.add_argument("--cases", default="all", help=f"all, or some of {', '.join(CASES)}, by commas")
     parser.add_argument("--contestants", default=",".join(NAMES), help="by commas")
-    parser.add_argument("--full", action="store_true", help="then 1,000,000 vectors: growth alone, pgsim and SQL by hand")
+    parser.add_argument(
+        "--full", action="store_true", help="then 1,000,000 vectors: growth alone, pgsim and SQL by hand"
+    )
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=6, help="turns of each contestant in a case")
     parser.add_argument("--block", type=int, default=10, help="queries in a turn")

@@ -74,11 +74,20 @@ class Report:
     anatomy: list[dict[str, Any]] = field(default_factory=list)
 
     def find(self, case: str, size: int, method: str) -> Row | None:
-        """A row of this run."""
+        """Find a row of this run."""
         found = [r for r in self.rows if (r.case, r.size, r.method) == (case, size, method) and r.value is not None]
         return found[-1] if found else None
 
-    def judge(self, case: str, size: int, what: str, numerator: float | None, denominator: float | None, sense: str, bar: float | None) -> None:
+    def judge(
+        self,
+        case: str,
+        size: int,
+        what: str,
+        numerator: float | None,
+        denominator: float | None,
+        sense: str,
+        bar: float | None,
+    ) -> None:
         """Note a ratio."""
         ratio = numerator / denominator if numerator is not None and denominator else None
         self.verdicts.append(Verdict(case, size, int(self.facts["run"]["dimensions"]), what, ratio, sense, bar))
@@ -97,8 +106,8 @@ class Report:
         """As tables that are readable in a terminal, too."""
         run, machine = self.facts["run"], self.facts["machine"]
         lines = [
-            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load_average']}"
-            f" at the start and {run.get('load_at_end', '?')} at the end; {run['at']}.",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
+            f" load {machine['load_average']} at the start and {run.get('load_at_end', '?')} at the end; {run['at']}.",
             "Versions: " + ", ".join(f"{name} {value}" for name, value in self.facts["versions"].items()) + ".",
             "Server: " + ", ".join(f"{name} = {value}" for name, value in self.facts["settings"].items()) + ".",
             f"Data: {run['data']}.",
@@ -128,7 +137,7 @@ class Report:
                     f"{r.size:,}",
                     r.method,
                     _number(r.value),
-                    _number(r.p95),
+                    "" if r.p95 is None else _number(r.p95),
                     r.unit,
                     "" if r.recall is None else f"{r.recall:.4f}",
                     "" if r.rows is None else f"{r.rows:.0%}",
@@ -174,6 +183,9 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in (header, *rows)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in (header, *rows)
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return lines

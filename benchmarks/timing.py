@@ -56,7 +56,9 @@ class Turn:
     ef: int | None = None
 
 
-def by_turns(turns: Sequence[Turn], queries: Sequence[Query], *, rounds: int, block: int, budget: float) -> list[Sample]:
+def by_turns(
+    turns: Sequence[Turn], queries: Sequence[Query], *, rounds: int, block: int, budget: float
+) -> list[Sample]:
     """Time methods by turns.
 
     Before each block a method answers one query untimed, as the others have had the caches. The order of methods
@@ -124,7 +126,11 @@ EFS = (10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 160, 200, 280, 400, 560, 800, 1
 
 
 def tune(
-    method: Method, queries: Sequence[Query], recall: Callable[[dict[int, Sequence[str]]], float], target: float, least: int
+    method: Method,
+    queries: Sequence[Query],
+    recall: Callable[[dict[int, Sequence[str]]], float],
+    target: float,
+    least: int,
 ) -> tuple[int, float]:
     """Find the least ``ef_search`` whose recall over the queries meets a target.
 

@@ -246,7 +246,7 @@ def upgrade() -> None:
             "index_scale",
             sa.Double(),
             nullable=True,
-            comment="Power of two that brings the values into half precision's range; null without an index.",
+            comment="Power of two that brings values into half precision's range; null without an index, and for cosine.",
         ),
         sa.Column(
             "search_settings",

@@ -1,4 +1,4 @@
-"""pgsim: the Python API, `pgsim.similar` in SQL, and SQL by hand over pgsim's own tables, which tells the layer's price."""
+"""pgsim: the Python API, `pgsim.similar` in SQL, and, for the layer's price, SQL by hand over pgsim's own tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg import sql
 
 import pgsim
@@ -205,10 +204,3 @@ class Pgsim:
             self._statements.close()
             self._plain.close()
         self.catalog.close()
-
-
-def server_time(conn: psycopg.Connection[Any], statement: str, values: dict[str, Any]) -> tuple[float, float]:
-    """Planning and execution time of a statement, in milliseconds, as the server measures them."""
-    row = conn.execute(f"explain (analyze, timing off, format json) {statement}", values).fetchone()
-    assert row is not None
-    return row[0][0]["Planning Time"], row[0][0]["Execution Time"]

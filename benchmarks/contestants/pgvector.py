@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.data import Data
 
 M, EF_CONSTRUCTION = 16, 100
+_SPARE = 10
 _EVERY = frozenset({"vector", "row", "range", "filtered", "anchors", "many"})
 
 
@@ -75,13 +76,15 @@ class Statements:
             f" order by e.vector::{self._half} <+> {anchor}::{self._half} limit {limit}"
         )
 
+    def _top(self, source: str | None = None) -> str:
+        return f"select id, d from ({self._walk('%(q)b', '%(candidates)b', source)}) c order by d limit %(limit)b"
+
     def index(self, query: Query) -> Sequence[str]:
         """Answer by the HNSW index on the cast expression; ranges by a limit beyond what is in range."""
         conn = self._index_conn
         match query.kind:
             case "vector":
-                statement = f"select id, d from ({self._walk('%(q)b', '%(limit)b')}) c order by d"
-                return _ids(conn, statement, {"q": query.vector, "limit": query.limit})
+                return _ids(conn, self._top(), _limits(query.limit) | {"q": query.vector})
             case "row":
                 return self._from_row(conn, query.rows[0], query.limit)
             case "range":
@@ -89,20 +92,20 @@ class Statements:
                 statement = f"select id, d from ({inner}) c where d <= %(farthest)b order by d"
                 return _ids(conn, statement, {"q": query.vector, "farthest": query.farthest})
             case "filtered":
-                inner = self._walk("%(q)b", "%(limit)b", self._tables.filtered)
-                values = {"q": query.vector, "limit": query.limit, "metadata": Jsonb({"section": query.section})}
-                return _ids(conn, f"select id, d from ({inner}) c order by d", values)
+                values = {"q": query.vector, "metadata": Jsonb({"section": query.section})}
+                return _ids(conn, self._top(self._tables.filtered), _limits(query.limit) | values)
             case "anchors":
                 vectors = self._vectors(conn, query.rows)
-                branches = " union all ".join(f"({self._walk(f'%(q{i})b', '%(limit)b')})" for i in range(len(vectors)))
+                branches = " union all ".join(
+                    f"({self._walk(f'%(q{i})b', '%(candidates)b')})" for i in range(len(vectors))
+                )
                 statement = f"select id, min(d) as d from ({branches}) c group by id order by d limit %(limit)b"
-                return _ids(conn, statement, {f"q{i}": v for i, v in enumerate(vectors)} | {"limit": query.limit})
+                return _ids(conn, statement, {f"q{i}": v for i, v in enumerate(vectors)} | _limits(query.limit))
             case "many":
                 return [name for row in query.rows for name in self._from_row(conn, row, query.limit)]
 
     def _from_row(self, conn: psycopg.Connection[Any], row: str, limit: int | None) -> Sequence[str]:
-        statement = f"select id, d from ({self._walk('%(q)b', '%(limit)b')}) c order by d"
-        return _ids(conn, statement, {"q": self._vectors(conn, (row,))[0], "limit": limit})
+        return _ids(conn, self._top(), _limits(limit) | {"q": self._vectors(conn, (row,))[0]})
 
     def exact(self, query: Query) -> Sequence[str]:
         """Answer by the distances of every row that passes."""
@@ -131,7 +134,9 @@ class Statements:
                 return _ids(conn, statement, {f"q{i}": v for i, v in enumerate(vectors)} | {"limit": query.limit})
 
     def _vectors(self, conn: psycopg.Connection[Any], rows: tuple[str, ...]) -> list[Any]:
-        statement = f"select {self._tables.key}, e.vector from {self._tables.vectors} where {self._tables.key} = any(%b)"
+        statement = (
+            f"select {self._tables.key}, e.vector from {self._tables.vectors} where {self._tables.key} = any(%b)"
+        )
         found = dict(conn.cursor(binary=True).execute(statement, (list(rows),), prepare=True).fetchall())
         return [found[row] for row in rows]
 
@@ -141,6 +146,12 @@ def connect(url: str) -> psycopg.Connection[Any]:
     conn = psycopg.connect(url, autocommit=True, prepare_threshold=0)
     register_vector(conn)
     return conn
+
+
+def _limits(limit: int | None) -> dict[str, int]:
+    """Ask for a few candidates more, as half precision decides their order; the exact distances then cut."""
+    assert limit is not None
+    return {"limit": limit, "candidates": limit + _SPARE}
 
 
 def _ids(conn: psycopg.Connection[Any], statement: str, values: dict[str, Any]) -> Sequence[str]:
@@ -179,7 +190,9 @@ class Hand:
                 f" vector vector({data.dimensions}) not null)"
             )
             conn.execute("alter table hand.item alter vector set storage plain")
-            conn.execute("insert into hand.item select r.id, m.metadata, r.vector from hand.raw r join hand.meta m using (id)")
+            conn.execute(
+                "insert into hand.item select r.id, m.metadata, r.vector from hand.raw r join hand.meta m using (id)"
+            )
             conn.execute("drop table hand.raw, hand.meta")
             conn.execute("create index on hand.item using gin (metadata jsonb_path_ops)")
             conn.execute("vacuum analyze hand.item")

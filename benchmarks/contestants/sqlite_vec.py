@@ -59,7 +59,10 @@ class SqliteVec:
 
     def _answer(self, query: Query) -> Sequence[str]:
         assert query.vector is not None
-        statement, values = "select number, distance from item where embedding match ? and k = ?", [query.vector.tobytes(), query.limit]
+        statement, values = (
+            "select number, distance from item where embedding match ? and k = ?",
+            [query.vector.tobytes(), query.limit],
+        )
         if query.section is not None:
             statement += " and section = ?"
             values.append(query.section)

@@ -32,7 +32,9 @@ class Vecs:
     def __init__(self, url: str) -> None:
         warnings.filterwarnings("ignore", module="vecs")
         parts = conninfo_to_dict(url)
-        address = "&".join(f"{key}={quote(str(parts[key]), safe='')}" for key in ("host", "port", "password") if key in parts)
+        address = "&".join(
+            f"{key}={quote(str(parts[key]), safe='')}" for key in ("host", "port", "password") if key in parts
+        )
         self._url = url
         self._client = vecs.create_client(f"postgresql+psycopg2://{parts['user']}@/{parts['dbname']}?{address}")
         self.versions = {"vecs": version("vecs")}

@@ -24,7 +24,11 @@ def score(distance: float, half: float, power: float) -> float:
         return 1.0
     if math.isinf(distance):
         return 0.0
-    return 1 / (1 + math.exp(min(max(power * (math.log(distance) - math.log(half)), -700.0), 700.0)))
+    ratio = math.log(distance) - math.log(half)
+    if abs(ratio) < 600 and 1e-6 <= power <= 1e6 and abs(power * ratio) < 600:
+        # Where nothing can leave double precision, as written: exact at the fractions that people type as bounds.
+        return float(1 / (1 + (distance / half) ** power))
+    return 1 / (1 + math.exp(min(max(power * ratio, -700.0), 700.0)))
 
 
 def distance(score_: float, half: float, power: float) -> float:

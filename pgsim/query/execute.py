@@ -128,10 +128,13 @@ def _resolve(conn: Connection[Any], workspace: Workspace, request: Request) -> _
     return _Search(request, kind, estimate, shape, values, labels(request.anchors), cursor)
 
 
-def require_searchable(conn: Connection[Any], workspace: Workspace, kind: EmbeddingType, request: Request) -> None:
+def require_searchable(conn: Connection[Any], kind: EmbeddingType, request: Request) -> None:
     """Refuse what a search would be refused: a collecting type, or too many anchors."""
-    _check_anchors(len(request.anchors) + len(request.not_anchors), workspace.max_anchors)
-    _require_searchable(conn, kind, workspace.min_vectors)
+    row = conn.execute(query("search_limits"), {"workspace_id": kind.workspace_id}).fetchone()
+    if row is None:
+        raise NotFoundError("the workspace is gone")
+    _check_anchors(len(request.anchors) + len(request.not_anchors), row[0])
+    _require_searchable(conn, kind, row[1])
 
 
 def _check_anchors(given: int, limit: int) -> None:
@@ -249,7 +252,7 @@ def _plan_shape(found: _Search) -> Shape:
         found.kind.index_operand is not None
         and all(f"ef_search_{limit}" in settings for limit in (10, 100))
         # pgvector raises on an anchor that the indexed expression has no value for.
-        and can_hold(anchors, found.kind.index_scale or 1).all()
+        and can_hold(anchors, found.kind.index_scale).all()
     )
     return Shape(
         rows=found.estimate,

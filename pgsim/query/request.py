@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -163,8 +162,3 @@ def _filter(where: Any) -> Filter | None:
             return Filter.from_json(where)
         case _:
             raise InvalidInputError("where is a condition as text, a JSON tree or a Filter")
-
-
-def is_bounded(low: float, high: float) -> bool:
-    """Whether distances are bounded at all."""
-    return low > 0 or not math.isinf(high)

@@ -144,7 +144,7 @@ class Slices:
         """Find what a request searches, and check that it could be searched now."""
         name = request.embedding or default_type(conn, self._workspace, request)
         kind = find_embedding_type(conn, self._workspace.id, name)
-        require_searchable(conn, self._workspace, kind, request)
+        require_searchable(conn, kind, request)
         if request.rows:
             values = {"ids": list(request.rows)}
             conn.execute(query("lock_anchor_embeddings").format(partition=kind.partition), values)

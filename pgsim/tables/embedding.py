@@ -76,7 +76,8 @@ class EmbeddingType(Base):
         Text, comment="The indexed expression, with %s where the vector stands; null without an index."
     )
     index_scale: Mapped[float | None] = mapped_column(
-        Double, comment="Power of two that brings the values into half precision's range; null without an index."
+        Double,
+        comment="Power of two that brings values into half precision's range; null without an index, and for cosine.",
     )
     search_settings: Mapped[dict[str, Any]] = mapped_column(
         JSONB,

@@ -19,6 +19,7 @@ from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError, UnindexableError
 from pgsim.limits import DEFAULT_RECALL, HALF_MAX
+from pgsim.types import Metric
 from pgsim.vectors.calibrate import sample
 
 if TYPE_CHECKING:
@@ -36,19 +37,22 @@ _MEASURED_ANCHORS = 24
 _MEASURED_LIMITS = (10, 100)
 
 
-def operand(dimensions: int, scale: float, schema: str) -> str:
+def operand(dimensions: int, scale: float | None, schema: str) -> str:
     """Spell the indexed expression, with ``%s`` where the vector stands.
 
     Parameters
     ----------
     dimensions : int
         Of the type.
-    scale : float
-        A power of two that values are multiplied by; the order of distances does not change with it.
+    scale : float or None
+        A power of two that values are multiplied by, which does not change the order of distances. None divides each
+        vector by its norm instead, which does not change the order of cosine distances.
     schema : str
         Quoted name of the schema that pgvector's types live in.
     """
     half = f"{schema}.halfvec({dimensions})"
+    if scale is None:
+        return f"({schema}.l2_normalize(%s)::{half})"
     if scale == 1:
         return f"((%s)::{half})"
     factors = f"array_fill({scale!r}::real, array[{dimensions}])::{schema}.vector"
@@ -85,19 +89,21 @@ def largest_holdable(scale: float) -> float:
     return (HALF_MAX + 15.0) / scale
 
 
-def can_hold(vectors: NDArray[np.float32], scale: float) -> NDArray[np.bool_]:
+def can_hold(vectors: NDArray[np.float32], scale: float | None) -> NDArray[np.bool_]:
     """Whether the indexed expression has a value for each vector.
 
     Parameters
     ----------
     vectors : ndarray of float32, shape (n, d)
-    scale : float
+    scale : float or None
         Of the index. pgvector refuses a product that overflows, and one that turns a number into zero.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
+    if scale is None:
+        return np.ones(len(vectors), dtype=bool)
     # In double precision, which the limit of a small scale needs.
     held: NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float64) <= largest_holdable(scale)
     if scale < 1:
@@ -205,8 +211,10 @@ def _locked(conn: Connection[Any], kind: EmbeddingType) -> EmbeddingType:
     return found
 
 
-def _scale(conn: Connection[Any], kind: EmbeddingType) -> float:
+def _scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
     """Choose the scale from bounds where they decide, else from every number."""
+    if kind.distance is Metric.COSINE:
+        return None
     found = conn.execute(query("largest_norm").format(partition=kind.partition)).fetchone()
     upper = float((found or (0.0,))[0] or 0.0)
     rows = conn.execute(query("first_vectors").format(partition=kind.partition)).fetchall()

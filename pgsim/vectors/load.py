@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from pgsim.db.sql import query
-from pgsim.errors import ImportRejectedError, NotFoundError
+from pgsim.errors import BusyError, ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
 from pgsim.types import Metric
@@ -90,6 +90,11 @@ def load(
             progress("store", 0, staged)
         conn.execute(query("index_vector_staging"))
         conn.execute(query("analyze_vector_staging"))
+        # From here on no index can be built on the partition: what was checked is what it needs.
+        conn.execute(query("lock_import"), {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31})
+        conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
+        if _index_scale(conn, kind) != scale:
+            raise BusyError(f'the index of embedding type "{kind.name}" was built meanwhile; import again')
         _store(conn, kind, report)
         if strict and report.rejected:
             raise ImportRejectedError(report)
@@ -97,12 +102,11 @@ def load(
 
 
 def _index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
-    """Scale of the type's index; None without an index."""
+    """Scale of the type's index; None where there is none, or where it holds any vector."""
     row = conn.execute(query("find_index_settings"), {"embedding_type_id": kind.id}).fetchone()
     if row is None:
         raise NotFoundError(f'there is no embedding type "{kind.name}"')
-    scale, operand = row
-    return None if operand is None else float(scale)
+    return None if row[0] is None else float(row[0])
 
 
 def _representable(
@@ -139,7 +143,6 @@ def _representable(
 def _store(conn: Connection[Any], kind: EmbeddingType, report: ImportReport) -> None:
     """Check what is staged against the data rows, and upsert it."""
     keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id}
-    conn.execute(query("lock_import"), {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31})
     unknown: list[tuple[int, str]] = []
     for attempt in range(_TRIES):
         unknown += conn.execute(query("reject_unknown_rows"), keys).fetchall()

@@ -8,6 +8,10 @@ return case
     when distance is null or power is null or half is null or half <= 0 or power <= 0 then null
     when distance <= 0 then 1
     when distance = 'infinity' then 0
+    -- Where nothing can leave double precision, as written: exact at the fractions that people type as bounds.
+    when abs(ln(distance) - ln(half)) < 600 and power between 1e-6 and 1e6
+        and abs(least(greatest(power, 1e-6), 1e6) * (ln(distance) - ln(half))) < 600
+        then 1 / (1 + power(distance / half, power))
     else 1 / (1 + exp(least(greatest(least(greatest(power, 1e-290), 1e300) * (ln(distance) - ln(half)), -700), 700)))
 end;
 

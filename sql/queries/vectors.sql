@@ -43,7 +43,7 @@ with stored as (
 select count(*) filter (where inserted), count(*) filter (where not inserted) from stored;
 
 -- name: find_index_settings
-select index_scale, index_operand from pgsim.embedding_type where id = %(embedding_type_id)s;
+select index_scale from pgsim.embedding_type where id = %(embedding_type_id)s;
 
 -- name: lock_for_calibration
 -- Not against those who only need the type to stay: slices that are being made, data rows that are read.
