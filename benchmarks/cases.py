@@ -148,6 +148,7 @@ class Bench:
             case,
             sample.method,
             value=sample.p50,
+            p10=sample.p10,
             p95=sample.p95,
             recall=recall(sample.answers),
             rows=rows,
@@ -197,6 +198,7 @@ def loading(bench: Bench) -> None:
                 bench.row("import", f"{contestant.name}: {way}", value=rate, unit="rows/s", note=note)
             tell(f"  building in {contestant.name} ...")
             if isinstance(contestant, Pgsim):
+                bench.row("import", "pgsim: calibration of the score", value=contestant.calibration, unit="s")
                 _build_ours(bench, contestant)
             else:
                 took = contestant.build()
@@ -216,6 +218,9 @@ def loading(bench: Bench) -> None:
         ndjson = bench.value("import", "pgsim: NDJSON")
         bench.judge("import", "NDJSON: rate / bare COPY", ndjson, bare, ">=", 0.5)
         bench.judge("import", "NDJSON: rate / vecs", ndjson, bench.value("import", "vecs: upsert"), ">=", 20)
+        if bench.pgsim is not None and (peak := bench.pgsim.import_memory(data)) is not None:
+            bench.row("import", "pgsim: NDJSON, peak memory", value=peak, unit="MB")
+            bench.judge("import", "NDJSON: peak memory, MB", peak, 1, "<=", 300)
 
 
 def _build_ours(bench: Bench, contestant: Pgsim) -> None:

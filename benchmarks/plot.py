@@ -42,7 +42,7 @@ def _ratios(axes: Any, verdicts: list[Any]) -> None:
     # From 1, the bar: to the right what is better, to the left what is worse.
     axes.barh(places, [m - 1 for m in margins], left=1, color=[_MET if v.met else _MISSED for v in verdicts])
     for place, verdict, margin in zip(places, verdicts, margins, strict=True):
-        label = f"{verdict.ratio:.2g} (bar {verdict.sense} {verdict.bar:g})"
+        label = f"{verdict.ratio:.3g} (bar {verdict.sense} {verdict.bar:g})"
         axes.text(max(margin, 1) * 1.04, place, label, va="center", fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")

@@ -15,8 +15,8 @@ class Row:
 
     Attributes
     ----------
-    value, p95 : float or None
-        Median and 95th percentile in `unit`; None where it failed.
+    value, p10, p95 : float or None
+        Median and percentiles in `unit`; None where it failed. On a busy machine the 10th is the steadier one.
     recall : float or None
         Mean over queries.
     rows : float or None
@@ -29,6 +29,7 @@ class Row:
     method: str
     value: float | None = None
     unit: str = "ms"
+    p10: float | None = None
     p95: float | None = None
     recall: float | None = None
     rows: float | None = None
@@ -130,13 +131,14 @@ class Report:
         )
         lines.append("")
         lines += _table(
-            ("case", "vectors", "contestant", "p50", "p95", "unit", "recall", "rows", "ef", "calls", "note"),
+            ("case", "vectors", "contestant", "p50", "p10", "p95", "unit", "recall", "rows", "ef", "calls", "note"),
             [
                 (
                     r.case,
                     f"{r.size:,}",
                     r.method,
                     _number(r.value),
+                    "" if r.p10 is None else _number(r.p10),
                     "" if r.p95 is None else _number(r.p95),
                     r.unit,
                     "" if r.recall is None else f"{r.recall:.4f}",

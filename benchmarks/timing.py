@@ -42,6 +42,11 @@ class Sample:
         return float(np.median(self.seconds)) * 1e3
 
     @property
+    def p10(self) -> float:
+        """10th percentile, milliseconds."""
+        return float(np.quantile(self.seconds, 0.1)) * 1e3
+
+    @property
     def p95(self) -> float:
         """95th percentile, milliseconds."""
         return float(np.quantile(self.seconds, 0.95)) * 1e3

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 import pgsim
-from benchmarks.contestants import Method, Query
+from benchmarks.contestants import FailedError, Method, Query
 from benchmarks.contestants.pgvector import Statements, Tables, connect
 from benchmarks.data import blocks
 from pgsim.app import Catalog
@@ -41,6 +46,7 @@ class Pgsim:
         self.versions = {"pgsim": pgsim.__version__}
         self.catalog = Catalog.open(Config.load({}, database_url=url))
         self.space: Space | None = None
+        self.calibration: float | None = None
         self._statements: Statements | None = None
 
     def load(self, data: Data) -> dict[str, float]:
@@ -62,6 +68,7 @@ class Pgsim:
             report = space.import_file(str(path), ids_path=str(ids), build_index=False)
             assert report.inserted == data.size, report
             rates.setdefault("NPY", []).append(data.size / report.load_seconds)
+            self.calibration = report.index_seconds
             if last:
                 self.space = space
             else:
@@ -97,6 +104,29 @@ class Pgsim:
         path.unlink()
         space.delete()
         return data.size / took
+
+    def import_memory(self, data: Data) -> float | None:
+        """Measure the peak of a process that imports the NDJSON file, in MB; None where the system does not tell."""
+        path = data.ndjson(min(data.size, self._options.ndjson_rows))
+        space = self.catalog.embeddings.create("memory", data.dimensions)
+        command = [sys.executable, "-m", "pgsim", "--json", "embeddings", "import", space.name, str(path), "--no-index"]
+        environment = {**os.environ, "PGSIM_DATABASE_URL": self._url}
+        environment.pop("PGSIM_WORKSPACE", None)
+        # Not getrusage: it counts what the parent had when it forked.
+        peak = None
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            while process.poll() is None:
+                with suppress(OSError):
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+                    peak = int(found[0]) / 1024 if found else peak
+                time.sleep(0.02)
+        if process.returncode:
+            raise FailedError(f"the importing process ended with {process.returncode}")
+        space.delete()
+        return peak
 
     def _settle(self) -> None:
         with connect(self._url) as conn:

@@ -11,15 +11,20 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import psycopg
 import pytest
+import typer
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgsim.cli.main import run
+from pgsim.cli.main import app, run
 from pgsim.db import address
+
+# typer makes its tree of commands anew for each invocation, which takes longer than most of them.
+TREE = typer.main.get_command(app)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Cli:
         sys.stdin = io.TextIOWrapper(io.BytesIO(stdin or b""), encoding="utf-8")
         ended = 0
         try:
-            with redirect_stdout(out), redirect_stderr(err):
+            with redirect_stdout(out), redirect_stderr(err), mock.patch.dict(run.__globals__, app=TREE):
                 run(words)
         except SystemExit as stop:
             ended = stop.code if isinstance(stop.code, int) else 0

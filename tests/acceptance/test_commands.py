@@ -69,7 +69,7 @@ def test_documented_options_exist() -> None:
     text = DOCS.read_text(encoding="utf-8")
     known = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
     known |= {"--database", "--workspace", "--json", "--debug", "--help", "--version"}
-    assert {option for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)} <= known
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,10 @@ def test_as_a_process(alone: Cli) -> None:
     answer = process(alone.url, "rows", "import", "-", "--json", stdin='{"id": "a", "asset_type": "image"}\n')
     assert (answer.returncode, answer.stderr) == (0, "")
     assert json.loads(answer.stdout)["inserted"] == 1
-    for words in (["db", "psql", "-c", "select 'it is' || ' here'"], ["db", "psql", "--", "-Atc", "select 'it is here'"]):
+    for words in (
+        ["db", "psql", "-c", "select 'it is' || ' here'"],
+        ["db", "psql", "--", "-Atc", "select 'it is here'"],
+    ):
         answer = process(alone.url, *words)
         assert (answer.returncode, answer.stderr) == (0, "")
         assert "it is here" in answer.stdout

@@ -122,7 +122,10 @@ def test_an_old_extension_is_not_upgraded_over(empty_database_url: str, cli: Cli
 
 def test_a_server_that_goes_away_meanwhile(alone: Cli) -> None:
     # The next command finds a server again: nothing of the lost connection lives on.
-    with Database.open(Config.load({}, database_url=alone.url)) as db, psycopg.connect(alone.url, autocommit=True) as conn:
+    with (
+        Database.open(Config.load({}, database_url=alone.url)) as db,
+        psycopg.connect(alone.url, autocommit=True) as conn,
+    ):
         with db.transaction() as mine:
             mine.execute("select 1")
         conn.execute(

@@ -107,7 +107,7 @@ def test_show_has_every_embedding(pgsim: Cli, ndjson: Callable[..., Path]) -> No
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_import_of_export(pgsim: Cli, tmp_path: Path, suffix: str) -> None:
     first = tmp_path / "first.ndjson"
-    strange = {"n": 12345678901234567890, "text": "é\u2028\x7f\"\\", "deep": [{"a": None}], "x": 1e20}
+    strange = {"n": 12345678901234567890, "text": 'é\u2028\x7f"\\', "deep": [{"a": None}], "x": 1e20}
     first.write_text(
         json.dumps({"id": "-b", "asset_type": "dicom", "metadata": strange, "media": {"width": 3}}, ensure_ascii=False)
         + '\n{"id": "a", "asset_type": "text", "content": "line\\nbreak", "created_at": "2020-02-29T12:00:00+02:00"}\n',

@@ -92,7 +92,9 @@ def same(found: list[Any], wanted: list[tuple[Any, ...]]) -> None:
 
 def test_scores_are_the_formulas(shop: Shop) -> None:
     shown = shop.cli.json("embeddings", "show", "shape")
-    rows = shop.cli.json("search", "--anchor", "r010", "--min-score", 0, "--limit", "none", "--embedding", "shape")["rows"]
+    rows = shop.cli.json("search", "--anchor", "r010", "--min-score", 0, "--limit", "none", "--embedding", "shape")[
+        "rows"
+    ]
     distance = np.abs(shop.vectors.astype(np.float64) - shop.vectors[10]).sum(1)
     score = 1 / (1 + (distance / shown["score_half"]) ** shown["score_power"])
     order = np.lexsort((np.array(shop.ids), distance))
@@ -197,7 +199,9 @@ def test_vectors_as_anchors(shop: Shop, tmp_path: Path) -> None:
 def test_the_one_searchable_type_need_not_be_named(shop: Shop) -> None:
     found = shop.cli.json("search", "--anchor", "r010")
     assert found["embedding"] == "shape"
-    by_id = shop.cli.json("search", "--anchor", "r010", "--embedding", shop.cli.json("embeddings", "show", "shape")["id"])
+    by_id = shop.cli.json(
+        "search", "--anchor", "r010", "--embedding", shop.cli.json("embeddings", "show", "shape")["id"]
+    )
     assert by_id["rows"] == found["rows"]
 
 

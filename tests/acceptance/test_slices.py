@@ -16,7 +16,9 @@ COLUMNS = ["data_row_id", "asset_type", "uri", "dataset", "metadata", "created_a
 
 
 def test_from_making_one_to_deleting_it(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
-    rows = [{"id": f"r{i}", "asset_type": "image", "metadata": {"split": "train" if i % 3 else "test"}} for i in range(9)]
+    rows = [
+        {"id": f"r{i}", "asset_type": "image", "metadata": {"split": "train" if i % 3 else "test"}} for i in range(9)
+    ]
     pgsim("rows", "import", ndjson(*rows))
     words = ["slices", "create", "Test-Set 1", "--where", "metadata.split = 'test'", "--description", "kept apart"]
     made = pgsim.json(*words)
@@ -95,7 +97,9 @@ def test_a_name_that_cannot_be_a_views(pgsim: Cli, name: str, told: str) -> None
     assert pgsim.json("slices", "list") == []
 
 
-@pytest.mark.parametrize("name", ["select", "Größe", "a.b", 'a"b', "a'b", "%s {0}", "日" * 21, "data_rows", "x; --", "[red]"])
+@pytest.mark.parametrize(
+    "name", ["select", "Größe", "a.b", 'a"b', "a'b", "%s {0}", "日" * 21, "data_rows", "x; --", "[red]"]
+)
 def test_a_name_that_can(pgsim: Cli, name: str) -> None:
     made = pgsim.json("slices", "create", name, "--where", "asset_type = 'image'")
     assert pgsim("slices", "count", name).out == "0\n"
@@ -109,7 +113,15 @@ def test_a_name_that_can(pgsim: Cli, name: str) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [["--limit", "5"], ["--order", "asc"], ["--after", "x"], ["--count"], ["--exact"], ["--recall", "1"], ["--explain"]],
+    [
+        ["--limit", "5"],
+        ["--order", "asc"],
+        ["--after", "x"],
+        ["--count"],
+        ["--exact"],
+        ["--recall", "1"],
+        ["--explain"],
+    ],
     ids=lambda option: option[0],
 )
 def test_a_slice_holds_a_condition(shop: Shop, option: list[str]) -> None:

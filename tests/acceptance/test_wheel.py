@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,12 @@ pytestmark = pytest.mark.slow
 
 def command(*words: object, **options: object) -> str:
     answer = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, timeout=600, check=False, **options  # type: ignore[call-overload]
+        list(map(str, words)),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        **options,  # type: ignore[call-overload]
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "Traceback" not in answer.stderr
@@ -55,10 +59,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(home: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(home: Path) -> dict[str, str]:
     """Variables of somebody who has nothing yet."""
     # Not pytest's own temporary folder: its parents are closed to the account that runs the server for root.
-    yield {**clean_environment(), "PGSIM_HOME": str(home.parent / "of-the-wheel"), "COLUMNS": "120"}
+    return {**clean_environment(), "PGSIM_HOME": str(home.parent / "of-the-wheel"), "COLUMNS": "120"}
 
 
 def test_what_the_wheel_carries(wheel: Path) -> None:

@@ -48,7 +48,9 @@ def test_make_list_limit_and_delete(alone: Cli, ndjson: Callable[..., Path]) -> 
     assert alone("--workspace=birds", "rows", "count").out == "2\n"
     alone("--workspace", "birds", "embeddings", "create", "e", 8)
     alone("--workspace", "birds", "slices", "create", "all", "--where", "asset_type = 'image'")
-    assert "limit of 1 slices" in alone.refused("--workspace", "birds", "slices", "create", "two", "--where", "id = 'a'")
+    assert "limit of 1 slices" in alone.refused(
+        "--workspace", "birds", "slices", "create", "two", "--where", "id = 'a'"
+    )
 
     assert "--yes" in alone.refused("workspaces", "delete", "birds")
     assert alone("--workspace", "birds", "rows", "count").out == "2\n"

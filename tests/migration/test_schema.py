@@ -105,7 +105,9 @@ def add_some_of_everything(conn: psycopg.Connection[Any]) -> None:
         "insert into pgsim.embedding_type (workspace_id, name, dimensions, origin)"
         " select id, 'clip-vit-b-32', 512, 'off_the_shelf' from pgsim.workspace"
     )
-    conn.execute("insert into pgsim.data_row (workspace_id, id, asset_type) select id, 'a', 'image' from pgsim.workspace")
+    conn.execute(
+        "insert into pgsim.data_row (workspace_id, id, asset_type) select id, 'a', 'image' from pgsim.workspace"
+    )
     conn.execute(
         "insert into pgsim.embedding (embedding_type_id, workspace_id, data_row_id, vector)"
         " select id, workspace_id, 'a', '[1,2,3,4,5,6,7,8]' from pgsim.embedding_type where name = 'plain'"

@@ -32,7 +32,9 @@ def test_import_pgsim_loads_nothing_heavy() -> None:
     assert not loaded("import pgsim") & (HEAVY | {"pydantic", "typer", "rich"})
 
 
-@pytest.mark.parametrize("words", [(), ("search",), ("embeddings", "import"), ("db", "upgrade"), ("demo",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [(), ("search",), ("embeddings", "import"), ("db", "upgrade"), ("demo",)], ids=" ".join
+)
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     # typer itself takes pydantic where it is installed.
     assert loaded(help_of(*words)) & HEAVY == set()
