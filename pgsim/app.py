@@ -161,6 +161,16 @@ class Catalog:
         )
         return self._searcher.search(request)
 
+    def explain(self, request: Request) -> dict[str, Any]:
+        """Tell how a search would be answered: plan, reason, estimates, settings, SQL and the server's own plan.
+
+        Parameters
+        ----------
+        request : Request
+            Such as ``hits.request``, or ``pgsim.Request.of([...], ...)``.
+        """
+        return self._searcher.explain(request)
+
     def session(self) -> Session:
         """Open a SQLAlchemy session in this workspace.
 

@@ -107,22 +107,48 @@ class Searcher:
             if hits is not None:
                 return hits
         with self._db.autocommit() as conn:
-            name = request.embedding if request.embedding is not None else default_type(conn, self._workspace, request)
-            known = find_type(conn, self._workspace, name)
-            check_anchors(len(request.anchors) + len(request.not_anchors), known.max_anchors)
-            check_searchable(conn, known.kind, known.min_vectors)
-            found = self._resolve(conn, known, request)
-            plan = self._choose(conn, found)
+            found, plan = self._fresh(conn, request)
             if plan.name == "index":
                 answer = self._walk(conn, found, plan)
                 if answer is not None:
                     if request.embedding is not None:
-                        self._types[request.embedding] = known
+                        self._types[request.embedding] = found.known
                     return answer
                 plan = replace(
                     plan, name="exact", reason="the index did not show all that may be in range; finished exactly"
                 )
             return self._exact(conn, found, plan)
+
+    def explain(self, request: Request) -> dict[str, Any]:
+        """Tell how a search would be answered, without its rows.
+
+        Returns
+        -------
+        dict
+            ``name``, ``reason`` and ``estimates`` of the plan, its ``settings``, the ``sql`` and, as lines, the
+            ``server_plan`` that the database makes of it.
+        """
+        with self._db.autocommit() as conn:
+            found, plan = self._fresh(conn, request)
+            settings: dict[str, str] = {}
+            statement = compile_search(found.shape)
+            if plan.name == "index":
+                settings = _settings(plan)
+                statement = compile_walk(_walked(found, plan))
+            with conn.transaction():
+                for name, value in settings.items():
+                    conn.execute("select set_config(%s, %s, true)", (name, value))
+                lines = [row[0] for row in conn.execute(f"explain {statement}", found.values).fetchall()]
+        return {**plan.to_json(), "settings": settings, "sql": statement, "server_plan": lines}
+
+    def _fresh(self, conn: Connection[Any], request: Request) -> tuple[_Search, Plan]:
+        """Resolve a request against the database as it is, and choose its plan."""
+        name = request.embedding if request.embedding is not None else default_type(conn, self._workspace, request)
+        known = find_type(conn, self._workspace, name)
+        check_anchors(len(request.anchors) + len(request.not_anchors), known.max_anchors)
+        check_searchable(conn, known.kind, known.min_vectors)
+        found = self._resolve(conn, known, request)
+        return found, self._choose(conn, found)
 
     def _remembered(self, conn: Connection[Any], known: KnownType, request: Request) -> Hits | None:
         """Answer through the index of a type as remembered; None where that does not settle it."""
@@ -220,9 +246,9 @@ class Searcher:
     def _walk(self, conn: Connection[Any], found: _Search, plan: Plan) -> Hits | None:
         """Answer through the index; None where the walk does not show all that may be in range."""
         request = found.request
-        shape = replace(found.shape, index_operand=found.known.kind.index_operand, candidates=plan.candidates)
-        self._db.set_session(conn, "hnsw.ef_search", str(plan.ef_search))
-        self._db.set_session(conn, "hnsw.iterative_scan", "relaxed_order")
+        shape = _walked(found, plan)
+        for name, value in _settings(plan).items():
+            self._db.set_session(conn, name, value)
         rows = conn.execute(compile_walk(shape), found.values).fetchall()
         if not rows:
             return None
@@ -294,3 +320,13 @@ class Searcher:
                 if best is None or gap < best[0]:
                     best = (gap, Outside(name, score_))
         return None if best is None else best[1]
+
+
+def _walked(found: _Search, plan: Plan) -> SearchShape:
+    """Shape of a search that goes through the index."""
+    return replace(found.shape, index_operand=found.known.kind.index_operand, candidates=plan.candidates)
+
+
+def _settings(plan: Plan) -> dict[str, str]:
+    """Pgvector's settings for an index plan."""
+    return {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}
