@@ -10,7 +10,7 @@ from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
-from pgsim.query.execute import search
+from pgsim.query.execute import Searcher
 from pgsim.query.request import Request
 from pgsim.slices.manager import Slices
 from pgsim.types import Combine, Order
@@ -68,7 +68,8 @@ class Catalog:
         self.db = db
         self.workspaces = Workspaces(db)
         self.workspace: Workspace = self.workspaces.get(workspace)
-        self.slices = Slices(db, self.workspace)
+        self._searcher = Searcher(db, self.workspace)
+        self.slices = Slices(db, self.workspace, self._searcher)
         self.rows = Rows(db, self.workspace.id, release_anchors=self.slices.release_anchors)
         self.embeddings = Spaces(db, self.workspace.id)
 
@@ -158,7 +159,17 @@ class Catalog:
             count=count,
             after=after,
         )
-        return search(self.db, self.workspace, request)
+        return self._searcher.search(request)
+
+    def explain(self, request: Request) -> dict[str, Any]:
+        """Tell how a search would be answered: plan, reason, estimates, settings, SQL and the server's own plan.
+
+        Parameters
+        ----------
+        request : Request
+            Such as ``hits.request``, or ``pgsim.Request.of([...], ...)``.
+        """
+        return self._searcher.explain(request)
 
     def session(self) -> Session:
         """Open a SQLAlchemy session in this workspace.

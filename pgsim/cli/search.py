@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ def search(
     count: Annotated[bool, typer.Option("--count", help="Also count every row in range.")] = False,
     exclude_anchors: options.ExcludeAnchors = False,
     exact: Annotated[bool, typer.Option("--exact", help="Answer without the index.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also show the plan, its SQL and the server's plan.")
+    ] = False,
 ) -> None:
     """Find data rows by their similarity to one to twenty anchors."""
     state: State = ctx.obj
@@ -53,7 +56,21 @@ def search(
             count=count,
             after=after,
         )
-    state.emit(hits.to_json(), as_text(hits))
+        document, text = hits.to_json(), as_text(hits)
+        if explain and hits.request is not None:
+            details = catalog.explain(hits.request)
+            document["plan"] |= {key: details[key] for key in ("settings", "sql", "server_plan")}
+            text += "\n\n" + _explained(document["plan"])
+    state.emit(document, text)
+
+
+def _explained(plan: dict[str, Any]) -> str:
+    """Show a plan to people."""
+    lines = [f"plan: {plan['name']}: {plan['reason']}"]
+    for key in ("estimates", "settings"):
+        if plan.get(key):
+            lines.append(f"{key}: " + ", ".join(f"{name} {value}" for name, value in plan[key].items()))
+    return "\n".join([*lines, "", plan["sql"], "", *(line[:200] for line in plan["server_plan"])])
 
 
 def as_text(hits: Hits) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -49,6 +50,7 @@ class Database:
         self._engine: Engine | None = None
         self._idle: list[Connection] = []
         self._lock = Lock()
+        self._settings: WeakKeyDictionary[Connection, dict[str, str]] = WeakKeyDictionary()
         self._process = os.getpid()
 
     @classmethod
@@ -128,6 +130,13 @@ class Database:
         with translated(), self._connection() as conn:
             conn.autocommit = True
             yield conn
+
+    def set_session(self, conn: Connection, name: str, value: str) -> None:
+        """Set a setting of a connection's session, where it is not so already; spares a round trip mostly."""
+        known = self._settings.setdefault(conn, {})
+        if known.get(name) != value:
+            conn.execute("select pg_catalog.set_config(%s, %s, false)", (name, value))
+            known[name] = value
 
     @property
     def engine(self) -> Engine:

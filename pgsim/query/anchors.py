@@ -24,6 +24,10 @@ class RowAnchor:
         """As stored in a definition."""
         return {"row": self.id}
 
+    def key(self) -> bytes:
+        """Bytes that tell this anchor from others."""
+        return b"r" + self.id.encode(errors="surrogatepass")
+
 
 @dataclass(frozen=True, slots=True)
 class VectorAnchor:
@@ -60,6 +64,10 @@ class VectorAnchor:
     def to_json(self) -> dict[str, Any]:
         """As stored in a definition: numbers that read back to the same single-precision numbers."""
         return {"vector": self.vector.tolist()}
+
+    def key(self) -> bytes:
+        """Bytes that tell this anchor from others."""
+        return b"v" + self.data
 
 
 Anchor = RowAnchor | VectorAnchor

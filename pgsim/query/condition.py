@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.orm import aliased
+
+from pgsim.filters.compile import Context, compile_filter
+from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, walk
+from pgsim.query.hooks import context
+from pgsim.tables import DataRow
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
-    from pgsim.filters.nodes import Filter
 
 
 def compile_where(
@@ -25,18 +33,22 @@ def compile_where(
     """
     if where is None:
         return None, {}
-    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-    from sqlalchemy.orm import aliased
+    if any(isinstance(node, HasEmbedding | InSlice | InBatch) for _, node in walk(where)):
+        # What a name stands for can change.
+        return _print(where, context(conn, workspace, aliased(DataRow, name="r")))
+    text, values = _print_once(where.model_dump_json(by_alias=True))
+    return text, dict(values)
 
-    from pgsim.filters.compile import compile_filter
-    from pgsim.query.hooks import context
-    from pgsim.tables import DataRow
 
-    row = aliased(DataRow, name="r")
+@lru_cache(maxsize=256)
+def _print_once(where: str) -> tuple[str, dict[str, Any]]:
+    # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
+    return _print(Filter.from_json(where), Context(row=aliased(DataRow, name="r")))
+
+
+def _print(where: Filter, names: Context) -> tuple[str, dict[str, Any]]:
     dialect: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-    compiled = compile_filter(where, context(conn, workspace, row)).compile(
-        dialect=dialect, compile_kwargs={"render_postcompile": True}
-    )
+    compiled = compile_filter(where, names).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     values = {}
     for name, value in compiled.params.items():
         # What SQLAlchemy does to a value on its way to psycopg, such as wrapping JSON.

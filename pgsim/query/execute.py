@@ -1,27 +1,33 @@
-"""The only step of a search that talks to the server."""
+"""The step of a search that asks the server for its rows."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from psycopg import sql
-from psycopg.rows import dict_row
 
-from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType, count_embeddings, vectors_missing
-from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, LimitError, NotFoundError, NotSearchableError
-from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor, labels
-from pgsim.query.bounds import distance_bounds
-from pgsim.query.compile import SearchShape, compile_search
+from pgsim.errors import DatabaseError
+from pgsim.query.anchors import labels
+from pgsim.query.bounds import distance_bounds, score
+from pgsim.query.compile import compile_search
 from pgsim.query.condition import compile_where
+from pgsim.query.expressions import SearchShape, walks_centroid
 from pgsim.query.plan import Plan, Shape, choose
+from pgsim.query.resolve import (
+    KnownType,
+    anchor_vectors,
+    centroid,
+    check_anchors,
+    check_searchable,
+    default_type,
+    find_type,
+)
 from pgsim.query.result import Cursor, Hits, Match, Outside
-from pgsim.types import Combine, Metric
-from pgsim.vectors.index import can_hold
-from pgsim.vectors.load import COSINE_NORMS
+from pgsim.query.walk import compile_walk
+from pgsim.types import Combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,24 +39,34 @@ if TYPE_CHECKING:
 
 #: A result of so few rows says where the nearest row outside its range lies.
 FEW_ROWS = 5
+#: Data rows that are looked at to estimate how many pass a condition, and for how long that is believed.
+_SAMPLED_ROWS = 3000
+_MIN_SAMPLE = 300
+_SHARE_SECONDS = 60.0
+_KEPT_SHARES = 256
+
+Row = tuple[str, float, float, int]
 
 
 @dataclass(slots=True)
 class _Search:
-    """A request resolved against the database: the type, the anchors' vectors, the bounds in distance."""
+    """A request with its type, its anchors' vectors and its bounds in distance."""
 
     request: Request
-    kind: EmbeddingType
-    estimate: int
+    known: KnownType
+    positives: list[NDArray[np.float32]]
     shape: SearchShape
     values: dict[str, Any]
-    labels: tuple[str, ...]
+    closest: float
+    farthest: float
     cursor: Cursor | None
-    settings: dict[str, str] = field(default_factory=dict)
 
 
-def search(db: Database, workspace: Workspace, request: Request) -> Hits:
-    """Answer a search.
+class Searcher:
+    """Answers searches in a workspace; remembers types and how selective conditions were.
+
+    What it remembers of a type is checked by the very statement that uses it: the answer carries the version of the
+    type's row.
 
     Parameters
     ----------
@@ -58,274 +74,259 @@ def search(db: Database, workspace: Workspace, request: Request) -> Hits:
         Where.
     workspace : Workspace
         Whose rows.
-    request : Request
-        The search.
-
-    Raises
-    ------
-    NotFoundError
-        An anchor that is no data row or has no vector of the embedding type, or no such embedding type.
-    NotSearchableError
-        The embedding type is still collecting.
-    LimitError
-        Too many anchors.
-    InvalidInputError
-        A vector of another length, a cursor of another search, or a condition that does not fit.
     """
-    with db.transaction() as conn:
-        found = _resolve(conn, workspace, request)
-        plan = choose(_plan_shape(found))
-        rows = _run(conn, found, plan)
-        if plan.name == "index" and len(rows) <= (request.limit or 0):
-            # The index did not fill the page and one row more: only an exact scan tells whether there are others.
-            plan = Plan("exact", f"the index returned {len(rows)} of {request.limit} rows; finished exactly")
-            rows = _run(conn, found, plan)
-        return _hits(conn, found, plan, rows, lambda after: search(db, workspace, after))
 
+    def __init__(self, db: Database, workspace: Workspace) -> None:
+        self._db = db
+        self._workspace = workspace
+        self._types: dict[str, KnownType] = {}
+        self._shares: dict[str, tuple[float, float | None]] = {}
 
-def _resolve(conn: Connection[Any], workspace: Workspace, request: Request) -> _Search:
-    anchors = len(request.anchors) + len(request.not_anchors)
-    kind, limits, estimate = _find_type(conn, workspace, request)
-    _check_anchors(anchors, limits["max_anchors"])
-    _require_searchable(conn, kind, limits["min_vectors"])
-    vectors = anchor_vectors(conn, kind, request.anchors + request.not_anchors)
-    positives, negatives = vectors[: len(request.anchors)], vectors[len(request.anchors) :]
-    cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
-    half, power = kind.constants if cursor is None else (cursor.half, cursor.power)
-    closest, farthest = distance_bounds(request.min_score, request.max_score, half, power)
-    where, values = compile_where(conn, workspace, request.where)
-    excluded = list(request.rows) if request.exclude_anchors else []
-    values |= {f"p{i}": vector for i, vector in enumerate(positives)}
-    values |= {f"n{i}": vector for i, vector in enumerate(negatives)}
-    values |= {
-        "workspace_id": workspace.id,
-        "half": half,
-        "power": power,
-        "closest": closest,
-        "farthest": farthest,
-        "excluded": excluded,
-    }
-    if request.combine is Combine.CENTROID and len(positives) > 1:
-        values["centroid"] = centroid(kind, positives)
-    if request.limit is not None:
-        values["limit"] = request.limit + 1  # one more tells whether there is a next page
-    if cursor is not None:
-        values |= {"after_distance": cursor.distance, "after_id": cursor.data_row_id}
-    shape = SearchShape(
-        embedding_type_id=kind.id,
-        metric=kind.distance,
-        positives=len(positives),
-        negatives=len(negatives),
-        combine=request.combine,
-        closest=closest > 0,
-        farthest=math.isfinite(farthest),
-        order=request.order,
-        limited=request.limit is not None,
-        paged=cursor is not None,
-        excluding=bool(excluded),
-        where=where,
-    )
-    return _Search(request, kind, estimate, shape, values, labels(request.anchors), cursor)
+    def search(self, request: Request) -> Hits:
+        """Answer a search.
 
-
-def require_searchable(conn: Connection[Any], kind: EmbeddingType, request: Request) -> None:
-    """Refuse what a search would be refused: a collecting type, or too many anchors."""
-    row = conn.execute(query("search_limits"), {"workspace_id": kind.workspace_id}).fetchone()
-    if row is None:
-        raise NotFoundError("the workspace is gone")
-    _check_anchors(len(request.anchors) + len(request.not_anchors), row[0])
-    _require_searchable(conn, kind, row[1])
-
-
-def _check_anchors(given: int, limit: int) -> None:
-    if given > limit:
-        raise LimitError(f"{given} anchors: a search takes at most {limit}")
-
-
-def _require_searchable(conn: Connection[Any], kind: EmbeddingType, min_vectors: int) -> None:
-    if kind.searchable:
-        return
-    missing = vectors_missing(kind, count_embeddings(conn, kind), min_vectors)
-    step = (
-        f"{missing} more vectors are needed; import them"
-        if missing
-        else f'it holds enough vectors; take the step: pgsim embeddings build "{kind.name}"'
-    )
-    raise NotSearchableError(f'embedding type "{kind.name}" is still collecting: {step}')
-
-
-def _find_type(
-    conn: Connection[Any], workspace: Workspace, request: Request
-) -> tuple[EmbeddingType, dict[str, int], int]:
-    """Find the embedding type, the limits that apply, and the server's estimate of the vectors."""
-    name = request.embedding if request.embedding is not None else default_type(conn, workspace, request)
-    columns = sql.SQL(", ").join(sql.SQL("t.") + part for part in _column_names())
-    with conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(
-            query("type_for_search").format(columns=columns), {"workspace_id": workspace.id, "name": name}
-        ).fetchone()
-    if row is None:
-        raise NotFoundError(f'there is no embedding type "{name}" in workspace "{workspace.name}"')
-    limits = {key: row.pop(key) for key in ("max_anchors", "min_vectors")}
-    estimate = max(int(row.pop("reltuples") or 0), 0)
-    return EmbeddingType(**row), limits, estimate
-
-
-def _column_names() -> list[sql.Identifier]:
-    return [part for part in COLUMNS if isinstance(part, sql.Identifier)]
-
-
-def default_type(conn: Connection[Any], workspace: Workspace, request: Request) -> str:
-    """Name the one searchable type in which every anchor row has a vector."""
-    ids = list(dict.fromkeys(request.rows))
-    if not ids:
-        raise InvalidInputError("a search by vectors alone needs an embedding type: --embedding NAME")
-    found = conn.execute(query("types_with_vectors_of"), {"workspace_id": workspace.id, "ids": ids}).fetchall()
-    if len(found) == 1:
-        return str(found[0][0])
-    if not found:
-        known = {
-            row[0]
-            for row in conn.execute(
-                "select id from pgsim.data_row where workspace_id = %s and id = any(%s)", (workspace.id, ids)
-            ).fetchall()
-        }
-        for name in ids:
-            if name not in known:
-                raise NotFoundError(f'anchor "{name}": there is no such data row')
-        raise NotFoundError("no searchable embedding type holds a vector of every anchor; name one: --embedding NAME")
-    names = ", ".join(row[0] for row in found)
-    raise InvalidInputError(f"the anchors have vectors of several embedding types; name one with --embedding: {names}")
-
-
-def anchor_vectors(
-    conn: Connection[Any], kind: EmbeddingType, anchors: tuple[Anchor, ...]
-) -> list[NDArray[np.float32]]:
-    """Read or check the anchors' vectors, in their order."""
-    ids = [anchor.id for anchor in anchors if isinstance(anchor, RowAnchor)]
-    stored: dict[str, NDArray[np.float32]] = {}
-    if ids:
-        statement = query("anchor_vectors").format(partition=kind.partition)
-        for name, vector, known in conn.execute(statement, {"ids": ids, "workspace_id": kind.workspace_id}).fetchall():
-            if vector is None:
-                raise NotFoundError(
-                    f'anchor "{name}" has no vector of embedding type "{kind.name}"'
-                    if known
-                    else f'anchor "{name}": there is no such data row'
+        Raises
+        ------
+        NotFoundError
+            An anchor that is no data row or has no vector of the embedding type, or no such embedding type.
+        NotSearchableError
+            The embedding type is still collecting.
+        LimitError
+            Too many anchors.
+        InvalidInputError
+            A vector of another length, a cursor of another search, or a condition that does not fit.
+        """
+        known = None if request.embedding is None else self._types.get(request.embedding)
+        if known is not None:
+            try:
+                with self._db.autocommit() as conn:
+                    hits = self._remembered(conn, known, request)
+            except DatabaseError:
+                # What was remembered may be gone; asked afresh, the same error or a better one comes again.
+                hits = None
+            if hits is not None:
+                return hits
+        with self._db.autocommit() as conn:
+            found, plan = self._fresh(conn, request)
+            if plan.name == "index":
+                answer = self._walk(conn, found, plan)
+                if answer is not None:
+                    if request.embedding is not None:
+                        self._types[request.embedding] = found.known
+                    return answer
+                plan = replace(
+                    plan, name="exact", reason="the index did not show all that may be in range; finished exactly"
                 )
-            stored[name] = vector.to_numpy()
-    vectors = []
-    for anchor in anchors:
-        match anchor:
-            case RowAnchor(id=name):
-                vectors.append(stored[name])
-            case VectorAnchor():
-                vector = anchor.vector
-                if vector.size != kind.dimensions:
-                    raise InvalidInputError(
-                        f'an anchor vector has {vector.size} numbers, embedding type "{kind.name}" has'
-                        f" {kind.dimensions} dimensions"
-                    )
-                _check_direction(kind, vector, "an anchor vector")
-                vectors.append(vector)
-    return vectors
+            return self._exact(conn, found, plan)
 
+    def explain(self, request: Request) -> dict[str, Any]:
+        """Tell how a search would be answered, without its rows.
 
-def centroid(kind: EmbeddingType, positives: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Mean of the positive anchors' vectors, shape (d,)."""
-    mean: NDArray[np.float32] = np.asarray(np.mean(positives, axis=0, dtype=np.float64), dtype=np.float32)
-    _check_direction(kind, mean, "the centroid of the anchors")
-    return mean
+        Returns
+        -------
+        dict
+            ``name``, ``reason`` and ``estimates`` of the plan, its ``settings``, the ``sql`` and, as lines, the
+            ``server_plan`` that the database makes of it.
+        """
+        with self._db.autocommit() as conn:
+            found, plan = self._fresh(conn, request)
+            settings: dict[str, str] = {}
+            statement = compile_search(found.shape)
+            if plan.name == "index":
+                settings = _settings(plan)
+                statement = compile_walk(_walked(found, plan))
+            with conn.transaction():
+                for name, value in settings.items():
+                    conn.execute("select set_config(%s, %s, true)", (name, value))
+                lines = [row[0] for row in conn.execute(f"explain {statement}", found.values).fetchall()]
+        return {**plan.to_json(), "settings": settings, "sql": statement, "server_plan": lines}
 
+    def _fresh(self, conn: Connection[Any], request: Request) -> tuple[_Search, Plan]:
+        """Resolve a request against the database as it is, and choose its plan."""
+        name = request.embedding if request.embedding is not None else default_type(conn, self._workspace, request)
+        known = find_type(conn, self._workspace, name)
+        check_anchors(len(request.anchors) + len(request.not_anchors), known.max_anchors)
+        check_searchable(conn, known.kind, known.min_vectors)
+        found = self._resolve(conn, known, request)
+        return found, self._choose(conn, found)
 
-def _check_direction(kind: EmbeddingType, vector: NDArray[np.float32], what: str) -> None:
-    low, high = COSINE_NORMS
-    if kind.distance is Metric.COSINE and not low <= float(np.linalg.norm(vector.astype(np.float64))) <= high:
-        raise InvalidInputError(f"{what} has no cosine distance: its norm must lie between {low:g} and {high:g}")
+    def _remembered(self, conn: Connection[Any], known: KnownType, request: Request) -> Hits | None:
+        """Answer through the index of a type as remembered; None where that does not settle it."""
+        if request.after is not None or request.exact:
+            return None
+        if len(request.anchors) + len(request.not_anchors) > known.max_anchors:
+            return None
+        found = self._resolve(conn, known, request)
+        plan = self._choose(conn, found)
+        return self._walk(conn, found, plan) if plan.name == "index" else None
 
-
-def _plan_shape(found: _Search) -> Shape:
-    request, shape = found.request, found.shape
-    settings = found.kind.search_settings
-    anchors = np.array([found.values[f"p{i}"] for i in range(shape.positives)])
-    usable = (
-        found.kind.index_operand is not None
-        and all(f"ef_search_{limit}" in settings for limit in (10, 100))
-        # pgvector raises on an anchor that the indexed expression has no value for.
-        and can_hold(anchors, found.kind.index_scale).all()
-    )
-    return Shape(
-        rows=found.estimate,
-        dimensions=found.kind.dimensions,
-        wanted=request.limit,
-        anchors=shape.positives,
-        combine=request.combine,
-        order=request.order,
-        min_score=request.min_score,
-        max_score=request.max_score,
-        filtered=shape.where is not None or shape.negatives > 0 or shape.excluding,
-        first_page=found.cursor is None,
-        exact=request.exact,
-        ef_search={limit: int(settings[f"ef_search_{limit}"]) for limit in (10, 100)} if usable else {},
-    )
-
-
-def _run(conn: Connection[Any], found: _Search, plan: Plan) -> list[tuple[str, float, float, int]]:
-    shape = found.shape
-    if plan.name == "index":
-        shape = replace(shape, index_operand=found.kind.index_operand)
-        found.values["candidates"] = plan.candidates
-        conn.execute(
-            "select set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            (str(plan.ef_search),),
+    def _resolve(self, conn: Connection[Any], known: KnownType, request: Request) -> _Search:
+        kind = known.kind
+        vectors = anchor_vectors(conn, kind, request.anchors + request.not_anchors)
+        positives, negatives = vectors[: len(request.anchors)], vectors[len(request.anchors) :]
+        cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
+        half, power = kind.constants if cursor is None else (cursor.half, cursor.power)
+        closest, farthest = distance_bounds(request.min_score, request.max_score, half, power)
+        where, values = compile_where(conn, self._workspace, request.where)
+        excluded = list(request.rows) if request.exclude_anchors else []
+        values |= {f"p{i}": vector for i, vector in enumerate(positives)}
+        values |= {f"n{i}": vector for i, vector in enumerate(negatives)}
+        values |= {
+            "workspace_id": self._workspace.id,
+            "half": half,
+            "power": power,
+            "closest": closest,
+            "farthest": farthest,
+            "excluded": excluded,
+        }
+        if request.combine is Combine.CENTROID and len(positives) > 1:
+            values["centroid"] = centroid(kind, positives)
+        if cursor is not None:
+            values |= {"after_distance": cursor.distance, "after_id": cursor.data_row_id}
+        shape = SearchShape(
+            embedding_type_id=kind.id,
+            metric=kind.distance,
+            positives=len(positives),
+            negatives=len(negatives),
+            combine=request.combine,
+            closest=closest > 0,
+            farthest=math.isfinite(farthest),
+            order=request.order,
+            # One row more tells whether there is a next page.
+            limit=None if request.limit is None else request.limit + 1,
+            paged=cursor is not None,
+            excluding=bool(excluded),
+            where=where,
         )
-    statement = compile_search(shape)
-    return conn.execute(statement, found.values).fetchall()
+        return _Search(request, known, positives, shape, values, closest, farthest, cursor)
+
+    def _choose(self, conn: Connection[Any], found: _Search) -> Plan:
+        request = found.request
+        walked = [found.values["centroid"]] if walks_centroid(found.shape) else found.positives
+        shape = Shape(
+            rows=found.known.vectors,
+            wanted=request.limit,
+            anchors=found.shape.positives,
+            combine=request.combine,
+            order=request.order,
+            closest=found.closest,
+            farthest=found.farthest,
+            share=None,
+            first_page=found.cursor is None,
+            exact=request.exact,
+            index=None if request.exact else found.known.index_for(walked),
+        )
+        plan = choose(shape)
+        if found.shape.where is None or plan.name == "exact":
+            # Conditions only make the index dearer and an exact answer cheaper.
+            return plan
+        return choose(replace(shape, share=self._share(conn, found)))
+
+    def _share(self, conn: Connection[Any], found: _Search) -> float:
+        """Estimate the share of rows that pass the conditions, from a few pages of the table."""
+        assert found.request.where is not None  # noqa: S101 - the caller asks only then
+        key = found.request.where.model_dump_json(by_alias=True)
+        kept = self._shares.get(key)
+        if kept is not None and time.monotonic() - kept[0] < _SHARE_SECONDS and kept[1] is not None:
+            return kept[1]
+        percent = min(100.0, 100.0 * _SAMPLED_ROWS / max(found.known.rows, 1))
+        row = conn.execute(
+            f"select count(*) filter (where {found.shape.where}), count(*)"  # noqa: S608 - printed by the compiler
+            " from pgsim.data_row r tablesample system (%(percent)s) where r.workspace_id = %(workspace_id)s",
+            {**found.values, "percent": percent},
+        ).fetchone()
+        passing, seen = row if row is not None else (0, 0)
+        # One standard deviation less than seen: too few candidates cost more than too many.
+        share = 0.0 if seen < _MIN_SAMPLE else max(passing - math.sqrt(passing), 0.0) / seen
+        if len(self._shares) >= _KEPT_SHARES:
+            self._shares.clear()
+        self._shares[key] = (time.monotonic(), share)
+        return share
+
+    def _walk(self, conn: Connection[Any], found: _Search, plan: Plan) -> Hits | None:
+        """Answer through the index; None where the walk does not show all that may be in range."""
+        request = found.request
+        shape = _walked(found, plan)
+        for name, value in _settings(plan).items():
+            self._db.set_session(conn, name, value)
+        rows = conn.execute(compile_walk(shape), found.values).fetchall()
+        if not rows:
+            return None
+        seen, reach, outside_id, outside_distance, version = rows[0][4:]
+        if version != found.known.version:
+            return None
+        matched: list[Row] = [row[:4] for row in rows if row[0] is not None]
+        filled = request.limit is not None and len(matched) > request.limit
+        # All of the range has been seen where every walk went beyond it.
+        ended = shape.farthest and bool(seen) and reach > found.farthest
+        if not (filled or ended):
+            return None
+        outside = None
+        if self._is_few(found, matched):
+            if outside_id is None:
+                outside = self._nearest_outside(conn, found)
+            else:
+                outside = Outside(outside_id, score(outside_distance, *found.known.kind.constants))
+        return self._hits(conn, found, plan, matched, outside)
+
+    def _exact(self, conn: Connection[Any], found: _Search, plan: Plan) -> Hits:
+        rows: list[Row] = conn.execute(compile_search(found.shape), found.values).fetchall()
+        few = self._is_few(found, rows) and found.cursor is None
+        return self._hits(conn, found, plan, rows, self._nearest_outside(conn, found) if few else None)
+
+    def _is_few(self, found: _Search, rows: list[Row]) -> bool:
+        limit = found.request.limit
+        return len(rows) < FEW_ROWS and (limit is None or len(rows) < limit)
+
+    def _hits(
+        self, conn: Connection[Any], found: _Search, plan: Plan, rows: list[Row], outside: Outside | None
+    ) -> Hits:
+        request = found.request
+        more = request.limit is not None and len(rows) > request.limit
+        rows = rows[: request.limit] if more else rows
+        names = labels(request.anchors)
+        matches = [Match(name, score_, distance, names[nearest]) for name, distance, score_, nearest in rows]
+        total: int | None = None
+        if request.count:
+            row = conn.execute(compile_search(found.shape, "count"), found.values).fetchone()
+            total = int(row[0]) if row is not None else 0
+        following = None
+        if more and matches:
+            half, power = found.values["half"], found.values["power"]
+            following = Cursor(request.digest(), rows[-1][1], rows[-1][0], half, power).encode()
+        return Hits(
+            rows=matches,
+            request=request,
+            embedding=found.known.kind.name,
+            complete=plan.name == "exact",
+            total=total,
+            next=following,
+            nearest_outside=outside,
+            plan=plan.to_json(),
+            fetch=self.search,
+        )
+
+    def _nearest_outside(self, conn: Connection[Any], found: _Search) -> Outside | None:
+        """Find the row whose score misses the range by least."""
+        best: tuple[float, Outside] | None = None
+        request, shape = found.request, found.shape
+        for part, bounded in (("beyond", shape.farthest), ("before", shape.closest)):
+            if not bounded:
+                continue
+            row = conn.execute(compile_search(shape, part), found.values).fetchone()
+            if row is not None:
+                name, _, score_ = row
+                gap = request.min_score - score_ if part == "beyond" else score_ - request.max_score
+                if best is None or gap < best[0]:
+                    best = (gap, Outside(name, score_))
+        return None if best is None else best[1]
 
 
-def _hits(
-    conn: Connection[Any], found: _Search, plan: Plan, rows: list[tuple[str, float, float, int]], fetch: Any
-) -> Hits:
-    request = found.request
-    more = request.limit is not None and len(rows) > request.limit
-    rows = rows[: request.limit] if more else rows
-    matches = [Match(name, score, distance, found.labels[nearest]) for name, distance, score, nearest in rows]
-    total: int | None = None
-    if request.count:
-        row = conn.execute(compile_search(found.shape, "count"), found.values).fetchone()
-        total = int(row[0]) if row is not None else 0
-    following = None
-    if more and matches:
-        last = matches[-1]
-        half, power = found.values["half"], found.values["power"]
-        following = Cursor(request.digest(), rows[-1][1], last.data_row_id, half, power).encode()
-    outside = None
-    if len(matches) < FEW_ROWS and (request.limit is None or len(matches) < request.limit) and found.cursor is None:
-        outside = _nearest_outside(conn, found)
-    return Hits(
-        rows=matches,
-        request=request,
-        embedding=found.kind.name,
-        complete=plan.name == "exact",
-        total=total,
-        next=following,
-        nearest_outside=outside,
-        plan=plan.to_json(),
-        fetch=lambda after: fetch(after),
-    )
+def _walked(found: _Search, plan: Plan) -> SearchShape:
+    """Shape of a search that goes through the index."""
+    return replace(found.shape, index_operand=found.known.kind.index_operand, candidates=plan.candidates)
 
 
-def _nearest_outside(conn: Connection[Any], found: _Search) -> Outside | None:
-    """Find the row whose score misses the range by least."""
-    best: tuple[float, Outside] | None = None
-    request, shape = found.request, found.shape
-    for part, bounded in (("beyond", shape.farthest), ("before", shape.closest)):
-        if not bounded:
-            continue
-        row = conn.execute(compile_search(shape, part), found.values).fetchone()
-        if row is not None:
-            name, _, score = row
-            gap = request.min_score - score if part == "beyond" else score - request.max_score
-            if best is None or gap < best[0]:
-                best = (gap, Outside(name, score))
-    return None if best is None else best[1]
+def _settings(plan: Plan) -> dict[str, str]:
+    """Pgvector's settings for an index plan."""
+    return {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}

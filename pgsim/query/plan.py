@@ -1,20 +1,90 @@
-"""The choice between an exact scan and the index; pure, made from counts and the request's shape."""
+"""The choice between an exact scan and the index; pure, made from counts, estimates and measured costs.
+
+``pgsim.index_candidates`` in SQL makes the same choice for ``pgsim.similar``; a test compares the two over a grid.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self
 
 from pgsim.types import Combine, Order
 
-#: Numbers that an exact scan compares for the price of one walk through the index (vectors times dimensions).
-NUMBERS_PER_WALK = 1_500_000.0
-#: Most rows that are asked of the index; pgvector looks at 1,000 candidates at most.
-MAX_INDEX_LIMIT = 1000
-MAX_EF_SEARCH = 1000
+#: pgvector looks at 1,000 candidates at most.
+MAX_EF_SEARCH: Final = 1000
 #: Candidates beyond the limit, so that the exact distances and not the index decide at the end of the page.
-SPARE_CANDIDATES = 10
+SPARE_CANDIDATES: Final = 10
+#: How far above the expectation the rows in range may lie before the first walk comes back short.
+RANGE_MARGIN: Final = 1.5
+RANGE_SPARE: Final = 50.0
+#: Milliseconds to look one row up by its key and test a condition on it, measured on 60,000 rows of metadata.
+LOOKUP_MS: Final = 0.0025
+#: What an exact scan takes more for each further anchor: the part of it that is arithmetic.
+ANCHOR_SHARE: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What was measured of an index when it was built.
+
+    Attributes
+    ----------
+    ef_10, ef_100 : int
+        ``ef_search`` that met the recall target for the 10 and the 100 nearest.
+    walk_10_ms, walk_100_ms : float
+        Median time of a search with them.
+    scan_us : float
+        Time of an exact scan for each vector of the type, in microseconds.
+    quantiles : tuple of (float, float)
+        Share of random pairs, and the distance below which they lie; rising.
+    """
+
+    ef_10: int
+    ef_100: int
+    walk_10_ms: float
+    walk_100_ms: float
+    scan_us: float
+    quantiles: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> Self | None:
+        """Read what is stored with an embedding type; None where the recall target was not met."""
+        keys = ("ef_search_10", "ef_search_100", "walk_ms_10", "walk_ms_100", "scan_us")
+        if any(key not in settings for key in keys):
+            return None
+        pairs = (calibration or {}).get("quantiles", ())
+        ef_10, ef_100, walk_10, walk_100, scan = (settings[key] for key in keys)
+        quantiles = tuple((float(share), float(at)) for share, at in pairs)
+        return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles)
+
+    def ef_for(self, candidates: int) -> int:
+        """``ef_search`` for so many candidates; above 1,000 where the index cannot give them."""
+        if candidates <= SPARE_CANDIDATES + 11:
+            measured = float(self.ef_10)
+        else:
+            measured = self.ef_100 * max(candidates / 100, 1.0)
+        return max(candidates, math.ceil(measured))
+
+    def walk_ms(self, ef_search: int) -> float:
+        """Return the expected time of one walk."""
+        slope = max(self.walk_100_ms - self.walk_10_ms, 0.0) / max(self.ef_100 - self.ef_10, 1)
+        return max(self.walk_10_ms + slope * (ef_search - self.ef_10), 0.5 * self.walk_10_ms)
+
+    def share_within(self, distance: float) -> float:
+        """Share of random pairs that are no further apart; interpolated as a power of the distance."""
+        if math.isinf(distance) or not self.quantiles:
+            return 1.0
+        below = None
+        for share, at in self.quantiles:
+            if at > distance:
+                if below is None or below[1] <= 0 or distance <= 0:
+                    return share
+                fraction = math.log(distance / below[1]) / math.log(at / below[1])
+                return math.exp(math.log(below[0]) + fraction * math.log(share / below[0]))
+            below = (share, at)
+        return 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +95,35 @@ class Shape:
     ----------
     rows : int
         Vectors of the embedding type, as the server estimates them.
-    dimensions : int
-        Of the embedding type.
     wanted : int or None
-        Rows asked for.
+        Rows asked for; None is every row in range.
     anchors : int
         Positive anchors.
     combine : Combine
         How they make one distance.
     order : Order
         Of the result.
-    min_score, max_score : float
-        Score range.
-    filtered : bool
-        Whether there are other conditions, negative anchors or excluded rows.
-    first_page : bool
-        Whether there is no cursor.
-    exact : bool
-        Whether the caller asked for an exact answer.
-    ef_search : dict of int to int
-        ``ef_search`` that met the recall target, by limit; empty without an index that can be used.
+    closest, farthest : float
+        Distances at which the score range begins and ends.
+    share : float or None
+        Share of the rows that pass the conditions, as estimated; None where there are none, 0 where only few do.
+    first_page, exact : bool
+        Whether there is no cursor; whether an exact answer was asked for.
+    index : Index or None
+        What is known of an index that can be used.
     """
 
     rows: int
-    dimensions: int
     wanted: int | None
     anchors: int
     combine: Combine
     order: Order
-    min_score: float
-    max_score: float
-    filtered: bool
+    closest: float
+    farthest: float
+    share: float | None
     first_page: bool
     exact: bool
-    ef_search: dict[int, int]
+    index: Index | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,59 +140,92 @@ class Plan:
         Candidates taken from each walk through the index.
     ef_search : int
         pgvector's setting for it.
+    estimates : dict
+        Rows, share that passes, rows expected in range, and milliseconds of either way.
     """
 
     name: Literal["exact", "index"]
     reason: str
     candidates: int = 0
     ef_search: int = 0
+    estimates: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As the JSON object of an answer."""
-        return {key: value for key, value in asdict(self).items() if value or key in ("name", "reason")}
-
-
-def prefers_index(
-    rows: float, dimensions: int, wanted: int | None, anchors: int, combine: str, min_score: float, max_score: float
-) -> bool:
-    """Whether the index is worth walking; the same as ``pgsim.prefers_index`` in SQL, which a test compares."""
-    walks = 1 if combine == Combine.CENTROID else anchors
-    return (
-        wanted is not None
-        and 1 <= wanted <= MAX_INDEX_LIMIT
-        and max_score == 1
-        and (combine != Combine.MEAN or anchors == 1)
-        and rows * dimensions > NUMBERS_PER_WALK * walks
-        # Rows expected in range. The two points that calibrate the score fix the share of random pairs below it: one
-        # half at 0.5 and one in a thousand at 0.85; beyond them it is taken as a power of the distance, and the
-        # type's constants cancel.
-        and (min_score <= 0 or rows * 0.5 * ((1 - min_score) / max(min_score, 1e-9)) ** 3.5827 >= 2.0 * wanted)
-    )
+        document: dict[str, Any] = {"name": self.name, "reason": self.reason}
+        if self.name == "index":
+            document |= {"candidates": self.candidates, "ef_search": self.ef_search}
+        if self.estimates:
+            document["estimates"] = self.estimates
+        return document
 
 
 def choose(shape: Shape) -> Plan:
     """Choose the plan of a search."""
-    if shape.exact:
-        return Plan("exact", "an exact answer was asked for")
-    if not shape.ef_search:
-        return Plan("exact", "the embedding type has no index that meets the recall target")
-    if shape.filtered:
-        return Plan("exact", "other conditions come first, then the distances of the rows that pass")
-    if shape.order is Order.ASC:
-        return Plan("exact", "the least similar rows are asked for first")
-    if not shape.first_page:
-        return Plan("exact", "pages after the first are finished exactly")
-    if shape.wanted is None or not prefers_index(
-        shape.rows, shape.dimensions, shape.wanted, shape.anchors, shape.combine, shape.min_score, shape.max_score
-    ):
-        return Plan("exact", f"comparing all {shape.rows} vectors costs less than the index here")
-    candidates = shape.wanted + SPARE_CANDIDATES
-    measured = (
-        shape.ef_search[10] if shape.wanted <= 10 else math.ceil(shape.ef_search[100] * max(shape.wanted / 100, 1))
+    index = shape.index
+    walks = 1 if shape.combine is Combine.CENTROID else shape.anchors
+    refusals = (
+        (shape.exact, "an exact answer was asked for"),
+        (index is None, "the embedding type has no index that meets the recall target for these anchors"),
+        (not shape.first_page, "pages after the first are finished exactly"),
+        (shape.order is Order.ASC, "the least similar rows are asked for first"),
+        (shape.closest > 0, "the range leaves the most similar rows out"),
+        (shape.combine is Combine.MEAN and shape.anchors > 1, "the index knows no mean of distances"),
     )
-    return Plan(
-        "index",
-        f"the index is the shorter way to {shape.wanted} of {shape.rows} vectors",
-        candidates,
-        min(MAX_EF_SEARCH, max(candidates, measured)),
-    )
+    for holds, reason in refusals:
+        if holds:
+            return Plan("exact", reason)
+    assert index is not None  # noqa: S101 - refused above
+    share = 1.0 if shape.share is None else shape.share
+    expected = shape.rows * share * index.share_within(shape.farthest)
+    candidates, ef_search = candidates_for(shape.wanted, expected, share, math.isfinite(shape.farthest), index)
+    exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
+    index_ms = walks * (index.walk_ms(ef_search) + (0 if shape.share is None else candidates * LOOKUP_MS))
+    estimates = {
+        "rows": float(shape.rows),
+        "share": round(share, 4),
+        "in_range": round(expected, 1),
+        "exact_ms": round(exact_ms, 2),
+        "index_ms": round(index_ms, 2),
+    }
+    if ef_search > MAX_EF_SEARCH:
+        return Plan("exact", "more candidates would be needed than the index gives", estimates=estimates)
+    if index_ms >= exact_ms:
+        return Plan("exact", "comparing the rows that pass costs less than walking the index", estimates=estimates)
+    return Plan("index", "walking the index costs less than comparing the rows", candidates, ef_search, estimates)
+
+
+def candidates_for(wanted: int | None, expected: float, share: float, bounded: bool, index: Index) -> tuple[int, int]:
+    """Candidates to take from a walk, and the ``ef_search`` for them.
+
+    Parameters
+    ----------
+    wanted : int or None
+        Rows asked for.
+    expected : float
+        Rows expected in range.
+    share : float
+        Share of the rows that pass the conditions.
+    bounded : bool
+        Whether the score range ends somewhere.
+    index : Index
+        What was measured.
+    """
+    in_range = RANGE_MARGIN * expected + RANGE_SPARE
+    if wanted is None:
+        need = in_range if bounded else math.inf
+    else:
+        # One row more than asked for tells whether there is a next page.
+        need = min(wanted + 1, in_range) if bounded else wanted + 1
+    # Three standard deviations of how many of the candidates pass.
+    need = need + SPARE_CANDIDATES if share >= 1 else (need + 3 * math.sqrt(need) + 5) / max(share, 1e-9)
+    if need > MAX_EF_SEARCH:
+        return MAX_EF_SEARCH + 1, MAX_EF_SEARCH + 1
+    candidates = math.ceil(need)
+    return candidates, index.ef_for(candidates)
+
+
+def exact_cost(rows: int, anchors: int, share: float, index: Index) -> float:
+    """Milliseconds of an exact answer: a scan of all, or a look at each row that passes, whichever is less."""
+    scan = rows * index.scan_us / 1000 * (1 + ANCHOR_SHARE * (anchors - 1))
+    return scan if share >= 1 else min(scan, rows * share * (LOOKUP_MS + index.scan_us / 1000))

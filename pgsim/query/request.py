@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -131,17 +130,15 @@ class Request:
 
     def digest(self) -> str:
         """Short digest of everything that fixes the order and the set of rows; a cursor holds it."""
-        parts = {
-            "anchors": [anchor.to_json() for anchor in self.anchors],
-            "not_anchors": [anchor.to_json() for anchor in self.not_anchors],
-            "embedding": self.embedding,
-            "combine": self.combine,
-            "score": [self.min_score, self.max_score],
-            "where": None if self.where is None else self.where.to_json(),
-            "order": self.order,
-            "exclude_anchors": self.exclude_anchors,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        parts = hashlib.sha256()
+        for anchor in (*self.anchors, None, *self.not_anchors):
+            # Lengths keep what is joined apart.
+            data = b"" if anchor is None else anchor.key()
+            parts.update(len(data).to_bytes(8, "big") + data)
+        where = "" if self.where is None else self.where.model_dump_json()
+        rest = (self.embedding, self.combine, self.min_score, self.max_score, where, self.order, self.exclude_anchors)
+        parts.update(repr(rest).encode())
+        return parts.hexdigest()[:16]
 
     def page(self, after: str) -> Request:
         """Ask for the page after a cursor."""

@@ -17,8 +17,9 @@ from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError
 from pgsim.filters.nodes import Filter
 from pgsim.filters.values import clean
-from pgsim.query.execute import anchor_vectors, centroid, default_type, require_searchable, search
+from pgsim.query.execute import Searcher
 from pgsim.query.request import Request
+from pgsim.query.resolve import anchor_vectors, centroid, default_type, require_searchable
 from pgsim.query.result import Hits, Match
 from pgsim.slices.definition import as_request, define, release_anchor, split
 from pgsim.slices.view import schema_name, select_rows
@@ -63,9 +64,10 @@ _COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(Sli
 class Slices:
     """The slices of a workspace: named filters, each also a view ``ws_<workspace>.<name>``."""
 
-    def __init__(self, db: Database, workspace: Workspace) -> None:
+    def __init__(self, db: Database, workspace: Workspace, searcher: Searcher) -> None:
         self._db = db
         self._workspace = workspace
+        self._searcher = searcher
 
     def view(self, record: SliceRecord) -> str:
         """Name of a slice's view, quoted where SQL needs it."""
@@ -253,7 +255,7 @@ class Slices:
             if row is None:
                 raise NotFoundError(f'the embedding type of slice "{record.name}" is gone')
             request = as_request(definition, row[0], limit=limit, after=after, count=count, exact=True)
-            return search(self._db, self._workspace, request)
+            return self._searcher.search(request)
         return self._plain_rows(record, limit, after, count=count)
 
     def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:

@@ -7,6 +7,9 @@ by any other spelling leaves the index unused without a word.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -241,23 +244,33 @@ def measure_recall(db: Database, kind: EmbeddingType, target: float = DEFAULT_RE
         count = int((conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone() or (0,))[0])
         anchors = sample(conn, kind, count, min(count, 4 * _MEASURED_ANCHORS), seed=2)[:_MEASURED_ANCHORS]
         conn.execute("set local hnsw.iterative_scan = relaxed_order")
-        truths = [_exact_distances(conn, kind, anchor, max(_MEASURED_LIMITS)) for anchor in anchors]
+        truths, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_MEASURED_LIMITS)), anchors)
+        settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         for limit in _MEASURED_LIMITS:
             for ef_search in _EF_SEARCH:
                 if ef_search < limit:
                     continue
                 conn.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)))
-                shares = [
-                    _share(_index_distances(conn, kind, anchor, limit), truth[:limit])
-                    for anchor, truth in zip(anchors, truths, strict=True)
-                ]
+                answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit), anchors)
+                shares = [_share(found, truth[:limit]) for found, truth in zip(answers, truths, strict=True)]
                 recall = float(np.mean(shares)) if shares else 1.0
                 settings[f"recall_{limit}"] = round(recall, 4)
                 if recall >= target:
                     settings[f"ef_search_{limit}"] = ef_search
+                    settings[f"walk_ms_{limit}"] = round(walk_ms, 4)
                     break
         conn.execute(query("store_search_settings"), {"settings": Jsonb(settings), "embedding_type_id": kind.id})
     return refresh(db, kind)
+
+
+def _timed(run: Callable[[Any], Any], anchors: Any) -> tuple[list[Any], float]:
+    """Answers for each anchor, and the median milliseconds that one took."""
+    answers, times = [], []
+    for anchor in anchors:
+        started = time.perf_counter()
+        answers.append(run(anchor))
+        times.append(1000 * (time.perf_counter() - started))
+    return answers, float(np.median(times)) if times else 0.0
 
 
 def _share(found: Any, truth: Any) -> float:
@@ -267,7 +280,7 @@ def _share(found: Any, truth: Any) -> float:
     return float(np.count_nonzero(found <= truth[-1] * (1 + 1e-6)) / len(truth))
 
 
-def _exact_distances(conn: Connection[Any], kind: EmbeddingType, anchor: Any, limit: int) -> Any:
+def _exact_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
     statement = sql.SQL("select vector {op} %b as d from {partition} order by d limit %s").format(
         op=sql.SQL(kind.distance.operator),
         partition=kind.partition,
@@ -275,7 +288,7 @@ def _exact_distances(conn: Connection[Any], kind: EmbeddingType, anchor: Any, li
     return np.array([row[0] for row in conn.execute(statement, (anchor, limit)).fetchall()])
 
 
-def _index_distances(conn: Connection[Any], kind: EmbeddingType, anchor: Any, limit: int) -> Any:
+def _index_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
     assert kind.index_operand is not None  # noqa: S101 - callers check
     statement = sql.SQL(
         "select vector {op} %(anchor)b from {partition} order by {column} {op} {anchor} limit %(limit)s"

@@ -1,19 +1,89 @@
--- Which plan answers a search: the same decision as pgsim.query.plan.choose, which a test compares over a grid.
-create or replace function pgsim.prefers_index(
-    row_count float8, dimensions int, wanted int, anchors int, combine text, min_score float8, max_score float8
-) returns boolean
-language sql immutable parallel safe
-return wanted is not null
-    and wanted between 1 and 1000
-    and max_score = 1
-    and (combine <> 'mean' or anchors = 1)
-    -- An exact scan of so few numbers costs no more than the walk through an index.
-    and row_count * dimensions > 1500000.0 * case when combine = 'centroid' then 1 else anchors end
-    -- Rows expected in range: the share of random pairs below a score follows from the two points that calibrate it.
-    and (min_score <= 0 or row_count * 0.5 * ((1 - min_score) / greatest(min_score, 1e-9)) ^ 3.5827 >= 2.0 * wanted);
+drop function if exists pgsim.prefers_index(float8, int, int, int, text, float8, float8);
 
-comment on function pgsim.prefers_index(float8, int, int, int, text, float8, float8) is
-    'Whether a search is answered through the HNSW index (or exactly over all rows).';
+-- The share of random pairs that are no further apart than a distance, interpolated as a power of it.
+create or replace function pgsim.share_within(quantiles jsonb, distance float8) returns float8
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    point jsonb;
+    share float8;
+    at float8;
+    below_share float8;
+    below_at float8;
+begin
+    if distance = 'infinity' or quantiles is null or jsonb_array_length(quantiles) = 0 then
+        return 1;
+    end if;
+    for point in select q from jsonb_array_elements(quantiles) with ordinality x (q, i) order by i loop
+        share := (point ->> 0)::float8;
+        at := (point ->> 1)::float8;
+        if at > distance then
+            if below_at is null or below_at <= 0 or distance <= 0 then
+                return share;
+            end if;
+            return exp(ln(below_share) + ln(distance / below_at) / ln(at / below_at) * ln(share / below_share));
+        end if;
+        below_share := share;
+        below_at := at;
+    end loop;
+    return 1;
+end
+$$;
+
+comment on function pgsim.share_within(jsonb, float8) is
+    'Estimated share of random pairs of an embedding type that are no further apart than a distance.';
+
+-- Which plan answers a search: the same choice as pgsim.query.plan.choose, which a test compares over a grid. No rows:
+-- an exact scan. The numbers are those of that module, with their reasons there.
+create or replace function pgsim.index_candidates(
+    kind pgsim.embedding_type, vectors float8, wanted int, anchors int, combine text, closest float8, farthest float8,
+    out candidates int, out ef_search int
+) returns setof record
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    settings jsonb := kind.search_settings;
+    ef_10 float8 := settings ->> 'ef_search_10';
+    ef_100 float8 := settings ->> 'ef_search_100';
+    walk_10 float8 := settings ->> 'walk_ms_10';
+    walk_100 float8 := settings ->> 'walk_ms_100';
+    scan_us float8 := settings ->> 'scan_us';
+    in_range float8;
+    need float8;
+    walk float8;
+begin
+    if kind.index_operand is null or ef_10 is null or ef_100 is null or walk_10 is null or walk_100 is null
+        or scan_us is null or closest > 0 or (combine = 'mean' and anchors > 1) then
+        return;
+    end if;
+    need := coalesce(wanted + 1, 'infinity'::float8);
+    if farthest < 'infinity' then
+        in_range := 1.5 * vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest) + 50;
+        need := least(need, in_range);
+    end if;
+    need := need + 10;
+    if need > 1000 then
+        return;
+    end if;
+    candidates := ceil(need);
+    ef_search := greatest(
+        candidates, ceil(case when candidates <= 21 then ef_10 else ef_100 * greatest(candidates / 100.0, 1) end)
+    );
+    walk := greatest(
+        walk_10 + greatest(walk_100 - walk_10, 0) / greatest(ef_100 - ef_10, 1) * (ef_search - ef_10), 0.5 * walk_10
+    );
+    if ef_search > 1000 or (case combine when 'centroid' then 1 else anchors end) * walk
+        >= vectors * scan_us / 1000 * (1 + 0.6 * (anchors - 1)) then
+        return;
+    end if;
+    return next;
+end
+$$;
+
+comment on function pgsim.index_candidates(pgsim.embedding_type, float8, int, int, text, float8, float8) is
+    'Candidates to take from each walk through the index, and the ef_search for it; no row where an exact scan is better.';
 
 create or replace function pgsim.anchor_vectors(kind pgsim.embedding_type, anchors text[]) returns @vector@.vector[]
 language plpgsql stable
@@ -72,6 +142,9 @@ declare
     nearest text := '1';
     body text;
     source text;
+    walks text;
+    ends text;
+    reach float8;
     candidates int;
     ef int;
     saved text[];
@@ -182,49 +255,47 @@ begin
     end if;
     body := body || ' order by s.distance, s.data_row_id';
 
-    if kind.index_operand is not null then
-        select case when c.reltuples > 0 then c.reltuples else 0 end into row_count
-        from pg_class c where c.oid = format('pgsim.%I', table_name)::regclass;
+    select case when c.reltuples > 0 then c.reltuples else 0 end into row_count
+    from pg_class c where c.oid = format('pgsim.%I', table_name)::regclass;
+    if max_rows is distinct from 0 then
+        select c.candidates, c.ef_search into candidates, ef
+        from pgsim.index_candidates(
+            kind, row_count, max_rows, cardinality(positives), combine, closest, farthest
+        ) c;
     end if;
-    if kind.index_operand is not null and kind.search_settings ?& array['ef_search_10', 'ef_search_100']
-        and cardinality(negatives) = 0 and pgsim.prefers_index(
-        row_count, kind.dimensions, max_rows, cardinality(positives), combine, min_score, max_score
-    ) then
-        candidates := max_rows + 10;
-        ef := least(1000, greatest(candidates, case
-            when max_rows <= 10 then (kind.search_settings ->> 'ef_search_10')::int
-            else ceil((kind.search_settings ->> 'ef_search_100')::int * greatest(max_rows / 100.0, 1))::int
-        end));
-        select string_agg(
-            format(
-                '(select e.data_row_id from pgsim.%I e order by %s %s %s limit %s)', table_name,
-                format(kind.index_operand, 'e.vector'), operator,
-                format(kind.index_operand, case when combine = 'centroid' and cardinality(positives) > 1
-                    then '$3' else format('($1)[%s]', i) end),
-                candidates
-            ), ' union ' order by i
-        ) into source
-        from generate_series(1, case when combine = 'centroid' then 1 else cardinality(positives) end) i;
+    if candidates is not null then
+        -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances.
+        select
+            string_agg(format(
+                'w%s as materialized (select e.data_row_id, e.vector %s %s as distance from pgsim.%I e order by %s %s %s'
+                ' limit %s)', i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'), operator,
+                format(kind.index_operand, w.anchor), candidates
+            ), ', ' order by i),
+            string_agg(format('select data_row_id from w%s', i), ' union ' order by i),
+            string_agg(format('select max(distance) as reach from w%s', i), ' union all ' order by i)
+        into walks, source, ends
+        from generate_series(1, case combine when 'centroid' then 1 else cardinality(positives) end) i
+        cross join lateral (select case when combine = 'centroid' then '$3' else format('($1)[%s]', i) end) w (anchor);
         source := format('(%s) c join pgsim.%I e on e.data_row_id = c.data_row_id', source, table_name);
-        saved := array[
-            current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true)
-        ];
+        saved := array[current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true)];
         perform set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'relaxed_order', true);
         execute format(
-            'select array_agg(f.data_row_id order by f.distance, f.data_row_id),'
+            'with %s select array_agg(f.data_row_id order by f.distance, f.data_row_id),'
             ' array_agg(f.distance order by f.distance, f.data_row_id),'
-            ' array_agg(f.nearest order by f.distance, f.data_row_id) from (%s) f', format(body, source)
-        ) into found_ids, found_distances, found_anchors
+            ' array_agg(f.nearest order by f.distance, f.data_row_id), (select min(reach) from (%s) ends) from (%s) f',
+            walks, ends, format(body, source)
+        ) into found_ids, found_distances, found_anchors, reach
         using positives, negatives, centroid, closest, farthest, max_rows;
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
-        if cardinality(found_ids) = max_rows then
+        -- A full page, or a range that every walk went beyond.
+        if cardinality(found_ids) = max_rows or (farthest < 'infinity' and reach > farthest) then
             return query
             select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
             from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)
             order by f.position;
             return;
         end if;
-        -- The index came back short: finish exactly.
+        -- The index did not show all that may be in range: finish exactly.
     end if;
     return query execute format(
         'select f.data_row_id, pgsim.score(f.distance, $8, $9), f.distance, ($7)[f.nearest] from (%s) f'

@@ -1,8 +1,10 @@
 -- name: type_for_search
-select {columns}, w.max_anchors, w.min_vectors, c.reltuples
+select
+    {columns}, concat_ws('/', t.xmin, w.xmin) as version, w.max_anchors, w.min_vectors,
+    (select c.reltuples from pg_catalog.pg_class c where c.oid = to_regclass('pgsim.embedding_' || t.id)) as vectors,
+    (select c.reltuples from pg_catalog.pg_class c where c.oid = 'pgsim.data_row'::regclass) as data_rows
 from pgsim.embedding_type t
 join pgsim.workspace w on w.id = t.workspace_id
-left join pg_catalog.pg_class c on c.oid = to_regclass('pgsim.embedding_' || t.id)
 where t.workspace_id = %(workspace_id)s and (t.name = %(name)s or t.id::text = %(name)s)
 order by t.name = %(name)s desc
 limit 1;

@@ -242,7 +242,7 @@ def test_slices_have_comments(catalog: Any) -> None:
 
 
 #: Simple enough for the server to inline, which a `set` clause would forbid.
-INLINED = {"score", "distance", "prefers_index"}
+INLINED = {"score", "distance"}
 
 
 def test_every_function_but_the_inlined_ones_sets_its_search_path(db: Database) -> None:

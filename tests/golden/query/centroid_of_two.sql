@@ -4,13 +4,13 @@ from (
     from pgsim.embedding_7 e
     where (e.vector <=> %(centroid)b) <= %(farthest)s
     order by distance, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
-join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
-cross join lateral (
+left join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
+left join lateral (
     select x.position - 1 as nearest
     from unnest(array[(v.vector <=> %(p0)b), (v.vector <=> %(p1)b)]) with ordinality x (distance, position)
     order by x.distance, x.position
     limit 1
-) n
+) n on true
 order by s.distance, s.data_row_id

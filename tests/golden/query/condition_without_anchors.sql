@@ -8,6 +8,6 @@ from (
         and e.data_row_id <> all(%(excluded)s)
         and (e.vector <+> %(p0)b) <= %(farthest)s
     order by distance, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
 order by s.distance, s.data_row_id

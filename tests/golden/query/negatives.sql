@@ -5,13 +5,13 @@ from (
     where least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b)) <= %(farthest)s
         and least((e.vector <+> %(n0)b), (e.vector <+> %(n1)b)) >= least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b))
     order by distance, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
-join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
-cross join lateral (
+left join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
+left join lateral (
     select x.position - 1 as nearest
     from unnest(array[(v.vector <+> %(p0)b), (v.vector <+> %(p1)b)]) with ordinality x (distance, position)
     order by x.distance, x.position
     limit 1
-) n
+) n on true
 order by s.distance, s.data_row_id

@@ -4,6 +4,6 @@ from (
     from pgsim.embedding_7 e
     where (e.vector <+> %(p0)b) <= %(farthest)s
     order by distance, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
 order by s.distance, s.data_row_id

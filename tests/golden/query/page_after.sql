@@ -5,6 +5,6 @@ from (
     where (e.vector <+> %(p0)b) <= %(farthest)s
         and ((e.vector <+> %(p0)b), e.data_row_id) > (%(after_distance)s, %(after_id)s)
     order by distance, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
 order by s.distance, s.data_row_id

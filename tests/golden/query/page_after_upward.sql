@@ -5,6 +5,6 @@ from (
     where (e.vector <+> %(p0)b) <= %(farthest)s
         and ((e.vector <+> %(p0)b) < %(after_distance)s or (e.vector <+> %(p0)b) = %(after_distance)s and e.data_row_id > %(after_id)s)
     order by distance desc, data_row_id
-    limit %(limit)s
+    limit 11
 ) s
 order by s.distance desc, s.data_row_id

@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgsim.query.bounds import distance, distance_bounds, score
-from pgsim.query.plan import prefers_index
+from pgsim.query.plan import Index, Shape, choose
+from pgsim.types import Combine, Order
 
 DISTANCES = (
     0.0,
@@ -120,24 +122,61 @@ def test_the_functions_are_inlined(conn: psycopg.Connection[Any]) -> None:
 
 
 def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
-    grid = list(
-        itertools.product(
-            (0, 1000, 2929, 2930, 23438, 100_000, 10_000_000),
-            (8, 512, 2048),
-            (None, 0, 1, 10, 100, 1000, 1001),
-            (1, 3, 20),
-            ("nearest", "mean", "centroid"),
-            ((0.0, 1.0), (5e-324, 1.0), (1e-90, 1.0), (0.5, 1.0), (0.85, 1.0), (0.99, 1.0), (1.0, 1.0), (0.0, 0.9)),
-        )
+    quantiles = [[1e-5, 5.0], [1e-3, 10.0], [0.5, 20.0], [1.0, 40.0]]
+    measured = [
+        {"ef_search_10": 40, "ef_search_100": 120, "walk_ms_10": 0.9, "walk_ms_100": 1.4, "scan_us": 0.7},
+        {"ef_search_10": 200, "ef_search_100": 700, "walk_ms_10": 4.0, "walk_ms_100": 3.0, "scan_us": 0.05},
+        {"ef_search_10": 40},
+    ]
+    conn.execute(
+        "insert into pgsim.embedding_type (workspace_id, name, dimensions) select id, 'e', 8 from pgsim.workspace"
     )
-    columns = list(zip(*grid, strict=True))
-    scores = list(zip(*columns[5], strict=True))
-    rows = conn.execute(
-        "select pgsim.prefers_index(r, d, w, a, c, low, high)"
-        " from unnest(%s::float8[], %s::int[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::float8[])"
-        " with ordinality g (r, d, w, a, c, low, high, i) order by i",
-        [*map(list, columns[:5]), list(scores[0]), list(scores[1])],
-    ).fetchall()
-    expected = [prefers_index(r, d, w, a, c, low, high) for r, d, w, a, c, (low, high) in grid]
-    assert [row[0] for row in rows] == expected
-    assert 0 < sum(expected) < len(expected)
+    chosen = 0
+    for settings in measured:
+        conn.execute(
+            "update pgsim.embedding_type set index_operand = '%%s', index_scale = 1, search_settings = %s,"
+            " calibration = %s",
+            (Jsonb(settings), Jsonb({"quantiles": quantiles})),
+        )
+        index = Index.of(settings, {"quantiles": quantiles})
+        grid = list(
+            itertools.product(
+                (0, 1000, 60_000, 2_000_000),
+                (None, 1, 10, 11, 100, 500, 989, 2000),
+                (1, 3, 20),
+                ("nearest", "mean", "centroid"),
+                ((0.0, math.inf), (0.0, 0.0), (0.0, 7.0), (0.0, 10.0), (0.0, 33.0), (1.0, 10.0)),
+            )
+        )
+        rows = conn.execute(
+            "select c.candidates, c.ef_search"
+            " from unnest(%s::float8[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::float8[])"
+            " with ordinality g (r, w, a, c, closest, farthest, i) cross join pgsim.embedding_type t"
+            " left join lateral pgsim.index_candidates(t, g.r, g.w, g.a, g.c, g.closest, g.farthest) c on true"
+            " order by i",
+            [
+                *[[row[column] for row in grid] for column in range(4)],
+                [row[4][0] for row in grid],
+                [row[4][1] for row in grid],
+            ],
+        ).fetchall()
+        for found, (count, wanted, anchors, combine, (closest, farthest)) in zip(rows, grid, strict=True):
+            plan = choose(
+                Shape(
+                    rows=count,
+                    wanted=wanted,
+                    anchors=anchors,
+                    combine=Combine(combine),
+                    order=Order.DESC,
+                    closest=closest,
+                    farthest=farthest,
+                    share=None,
+                    first_page=True,
+                    exact=False,
+                    index=index,
+                )
+            )
+            expected = (plan.candidates, plan.ef_search) if plan.name == "index" else (None, None)
+            assert found == expected, (count, wanted, anchors, combine, closest, farthest)
+            chosen += plan.name == "index"
+    assert chosen > 100

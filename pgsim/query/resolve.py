@@ -1,0 +1,179 @@
+"""From names to what they stand for: the embedding type with its index, the limits, and the anchors' vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType, count_embeddings, vectors_missing
+from pgsim.db.sql import query
+from pgsim.errors import InvalidInputError, LimitError, NotFoundError, NotSearchableError
+from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor
+from pgsim.query.plan import Index
+from pgsim.types import Metric
+from pgsim.vectors.index import can_hold
+from pgsim.vectors.load import COSINE_NORMS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+    from pgsim.query.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class KnownType:
+    """An embedding type as a search needs it.
+
+    Attributes
+    ----------
+    kind : EmbeddingType
+        The type.
+    version : str
+        Of its row: another one means that the type has changed since.
+    max_anchors, min_vectors : int
+        Limits of its workspace.
+    vectors, rows : int
+        Vectors of the type and data rows of all workspaces, as the server estimates them.
+    index : Index or None
+        What was measured of its index; None without one that meets the recall target.
+    """
+
+    kind: EmbeddingType
+    version: str
+    max_anchors: int
+    min_vectors: int
+    vectors: int
+    rows: int
+    index: Index | None
+
+    def index_for(self, anchors: list[NDArray[np.float32]]) -> Index | None:
+        """Return the index where it can be walked from these anchors, each of shape (d,)."""
+        # pgvector raises on an anchor that the indexed expression has no value for.
+        if self.index is None or not can_hold(np.stack(anchors), self.kind.index_scale).all():
+            return None
+        return self.index
+
+
+def find_type(conn: Connection[Any], workspace: Workspace, name: str) -> KnownType:
+    """Find an embedding type by its exact name, or else by its id.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    columns = sql.SQL(", ").join(sql.SQL("t.") + part for part in COLUMNS if isinstance(part, sql.Identifier))
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            query("type_for_search").format(columns=columns), {"workspace_id": workspace.id, "name": name}
+        ).fetchone()
+    if row is None:
+        raise NotFoundError(f'there is no embedding type "{name}" in workspace "{workspace.name}"')
+    version, anchors, vectors = row.pop("version"), row.pop("max_anchors"), row.pop("min_vectors")
+    estimates = [max(int(row.pop(key) or 0), 0) for key in ("vectors", "data_rows")]
+    kind = EmbeddingType(**row)
+    index = None if kind.index_operand is None else Index.of(kind.search_settings, kind.calibration)
+    return KnownType(kind, version, anchors, vectors, estimates[0], estimates[1], index)
+
+
+def require_searchable(conn: Connection[Any], kind: EmbeddingType, request: Request) -> None:
+    """Refuse what a search would be refused: a collecting type, or too many anchors."""
+    row = conn.execute(query("search_limits"), {"workspace_id": kind.workspace_id}).fetchone()
+    if row is None:
+        raise NotFoundError("the workspace is gone")
+    check_anchors(len(request.anchors) + len(request.not_anchors), row[0])
+    check_searchable(conn, kind, row[1])
+
+
+def check_anchors(given: int, limit: int) -> None:
+    """Refuse more anchors than the workspace allows."""
+    if given > limit:
+        raise LimitError(f"{given} anchors: a search takes at most {limit}")
+
+
+def check_searchable(conn: Connection[Any], kind: EmbeddingType, min_vectors: int) -> None:
+    """Refuse a collecting type, and say how many vectors are missing."""
+    if kind.searchable:
+        return
+    missing = vectors_missing(kind, count_embeddings(conn, kind), min_vectors)
+    step = (
+        f"{missing} more vectors are needed; import them"
+        if missing
+        else f'it holds enough vectors; take the step: pgsim embeddings build "{kind.name}"'
+    )
+    raise NotSearchableError(f'embedding type "{kind.name}" is still collecting: {step}')
+
+
+def default_type(conn: Connection[Any], workspace: Workspace, request: Request) -> str:
+    """Name the one searchable type in which every anchor row has a vector."""
+    ids = list(dict.fromkeys(request.rows))
+    if not ids:
+        raise InvalidInputError("a search by vectors alone needs an embedding type: --embedding NAME")
+    found = conn.execute(query("types_with_vectors_of"), {"workspace_id": workspace.id, "ids": ids}).fetchall()
+    if len(found) == 1:
+        return str(found[0][0])
+    if not found:
+        known = {
+            row[0]
+            for row in conn.execute(
+                "select id from pgsim.data_row where workspace_id = %s and id = any(%s)", (workspace.id, ids)
+            ).fetchall()
+        }
+        for name in ids:
+            if name not in known:
+                raise NotFoundError(f'anchor "{name}": there is no such data row')
+        raise NotFoundError("no searchable embedding type holds a vector of every anchor; name one: --embedding NAME")
+    names = ", ".join(row[0] for row in found)
+    raise InvalidInputError(f"the anchors have vectors of several embedding types; name one with --embedding: {names}")
+
+
+def anchor_vectors(
+    conn: Connection[Any], kind: EmbeddingType, anchors: tuple[Anchor, ...]
+) -> list[NDArray[np.float32]]:
+    """Read or check the anchors' vectors, in their order."""
+    ids = [anchor.id for anchor in anchors if isinstance(anchor, RowAnchor)]
+    stored: dict[str, NDArray[np.float32]] = {}
+    if ids:
+        statement = query("anchor_vectors").format(partition=kind.partition)
+        for name, vector, known in conn.execute(statement, {"ids": ids, "workspace_id": kind.workspace_id}).fetchall():
+            if vector is None:
+                raise NotFoundError(
+                    f'anchor "{name}" has no vector of embedding type "{kind.name}"'
+                    if known
+                    else f'anchor "{name}": there is no such data row'
+                )
+            stored[name] = vector.to_numpy()
+    vectors = []
+    for anchor in anchors:
+        match anchor:
+            case RowAnchor(id=name):
+                vectors.append(stored[name])
+            case VectorAnchor():
+                vector = anchor.vector
+                if vector.size != kind.dimensions:
+                    raise InvalidInputError(
+                        f'an anchor vector has {vector.size} numbers, embedding type "{kind.name}" has'
+                        f" {kind.dimensions} dimensions"
+                    )
+                _check_direction(kind, vector, "an anchor vector")
+                vectors.append(vector)
+    return vectors
+
+
+def centroid(kind: EmbeddingType, positives: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean of the positive anchors' vectors, shape (d,)."""
+    mean: NDArray[np.float32] = np.asarray(np.mean(positives, axis=0, dtype=np.float64), dtype=np.float32)
+    _check_direction(kind, mean, "the centroid of the anchors")
+    return mean
+
+
+def _check_direction(kind: EmbeddingType, vector: NDArray[np.float32], what: str) -> None:
+    low, high = COSINE_NORMS
+    if kind.distance is Metric.COSINE and not low <= float(np.linalg.norm(vector.astype(np.float64))) <= high:
+        raise InvalidInputError(f"{what} has no cosine distance: its norm must lie between {low:g} and {high:g}")

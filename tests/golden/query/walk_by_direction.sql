@@ -1,0 +1,26 @@
+with walk0 as materialized (
+    select e.data_row_id, (e.vector <=> %(p0)b) as distance
+    from pgsim.embedding_7 e
+    order by (public.l2_normalize(e.vector)::public.halfvec(16)) <=> (public.l2_normalize(%(p0)b)::public.halfvec(16))
+    limit 21
+)
+select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, 0 as nearest,
+    w.seen, w.reach, o.data_row_id, o.distance,
+    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t join pgsim.workspace x on x.id = t.workspace_id
+        where t.id = 7) as version
+from (select min(seen) as seen, min(reach) as reach from (select count(*) as seen, max(distance) as reach from walk0) ends) w
+left join (
+    select c.data_row_id, c.distance as distance
+    from walk0 c
+    where c.distance <= %(farthest)s
+    order by distance, data_row_id
+    limit 11
+) s on true
+left join (
+    select c.data_row_id, c.distance as distance
+    from walk0 c
+    where c.distance > %(farthest)s
+    order by distance, data_row_id
+    limit 1
+) o on true
+order by s.distance, s.data_row_id
