@@ -1,5 +1,5 @@
 """``python -m pgsim`` is the command line ``pgsim``."""
 
-from pgsim.cli import main
+from pgsim.cli.main import run
 
-main()
+run()

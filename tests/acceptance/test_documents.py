@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def write_birds(folder: Path) -> None:
@@ -66,9 +66,9 @@ class Shell:
 
 
 @pytest.fixture
-def birds(tmp_path: Path, database_url: str) -> Iterator[Shell]:
+def birds(tmp_path: Path, database_url: str) -> Shell:
     write_birds(tmp_path)
-    yield Shell(tmp_path, database_url)
+    return Shell(tmp_path, database_url)
 
 
 def comparable(text: str) -> list[str]:
