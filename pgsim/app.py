@@ -11,6 +11,7 @@ from pgsim.config import Config
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
 from pgsim.query.execute import Searcher
+from pgsim.query.recall import ANCHORS, Recall, measure
 from pgsim.query.request import Request
 from pgsim.slices.manager import Slices
 from pgsim.types import Combine, Order
@@ -160,6 +161,28 @@ class Catalog:
             after=after,
         )
         return self._searcher.search(request)
+
+    def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:
+        """Compare searches with their exact answers, over sampled anchors.
+
+        Parameters
+        ----------
+        embedding : str or int
+            The embedding type.
+        anchors : int
+            Searches of each kind.
+
+        Returns
+        -------
+        list of Recall
+            For the nearest, a score range, and both under conditions: mean recall with its confidence interval, and
+            the times.
+
+        Raises
+        ------
+        NotFoundError, NotSearchableError
+        """
+        return measure(self.db, self._searcher, self.embeddings.get(embedding).kind, anchors=anchors)
 
     def explain(self, request: Request) -> dict[str, Any]:
         """Tell how a search would be answered: plan, reason, estimates, settings, SQL and the server's own plan.

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pgsim.cli import db, demo, embeddings, rows, search, slices, workspaces
+from pgsim.cli import db, demo, embeddings, recall, rows, search, slices, workspaces
 from pgsim.cli.state import State
 from pgsim.config import Config
 from pgsim.errors import PgsimError
@@ -27,6 +27,7 @@ app.add_typer(workspaces.app, name="workspaces", help="Workspaces and their limi
 app.add_typer(rows.app, name="rows", help="Data rows: import, show, list, count, delete, export.")
 app.add_typer(embeddings.app, name="embeddings", help="Embedding types and their vectors.")
 app.command("search")(search.search)
+app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.command("demo")(demo.demo)
 

@@ -7,9 +7,6 @@ by any other spelling leaves the index unused without a word.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +18,8 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError, UnindexableError
-from pgsim.limits import DEFAULT_RECALL, HALF_MAX
+from pgsim.limits import HALF_MAX
 from pgsim.types import Metric
-from pgsim.vectors.calibrate import sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,10 +30,6 @@ if TYPE_CHECKING:
 #: Values whose largest magnitude lies in this range are indexed as they are; others are scaled near 1.
 _UNSCALED = (1 / 16, 1024.0)
 _M, _EF_CONSTRUCTION = 16, 100
-#: Settings that are tried in turn when the recall is measured; pgvector's largest is 1000.
-_EF_SEARCH = (40, 80, 120, 200, 400, 700, 1000)
-_MEASURED_ANCHORS = 24
-_MEASURED_LIMITS = (10, 100)
 
 
 def operand(dimensions: int, scale: float | None, schema: str) -> str:
@@ -187,7 +179,7 @@ def build(
         values = {"operand": expression, "scale": scale, "settings": Jsonb(settings), **key}
         if conn.execute(query("store_index"), values).rowcount == 0:
             raise NotFoundError(f'there is no embedding type "{kind.name}"')
-    return measure_recall(db, refresh(db, kind))
+    return refresh(db, kind)
 
 
 def drop(db: Database, kind: EmbeddingType) -> EmbeddingType:
@@ -229,74 +221,3 @@ def _scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
         scale = choose_scale(0, math.inf, float((found or (0.0,))[0] or 0.0))
     assert scale is not None  # noqa: S101 - the exact magnitude always decides
     return scale
-
-
-def measure_recall(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> EmbeddingType:
-    """Find the least ``ef_search`` whose mean recall meets the target, and store it.
-
-    The truth is the exact answer for a sample of the type's own vectors. Where no setting meets the target, none is
-    stored, and the type is searched exactly.
-    """
-    if kind.index_operand is None:
-        return kind
-    settings = {key: kind.search_settings[key] for key in ("kind", "m", "ef_construction")}
-    with db.transaction() as conn:
-        count = int((conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone() or (0,))[0])
-        anchors = sample(conn, kind, count, min(count, 4 * _MEASURED_ANCHORS), seed=2)[:_MEASURED_ANCHORS]
-        conn.execute("set local hnsw.iterative_scan = relaxed_order")
-        truths, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_MEASURED_LIMITS)), anchors)
-        settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
-        for limit in _MEASURED_LIMITS:
-            for ef_search in _EF_SEARCH:
-                if ef_search < limit:
-                    continue
-                conn.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)))
-                answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit), anchors)
-                shares = [_share(found, truth[:limit]) for found, truth in zip(answers, truths, strict=True)]
-                recall = float(np.mean(shares)) if shares else 1.0
-                settings[f"recall_{limit}"] = round(recall, 4)
-                if recall >= target:
-                    settings[f"ef_search_{limit}"] = ef_search
-                    settings[f"walk_ms_{limit}"] = round(walk_ms, 4)
-                    break
-        conn.execute(query("store_search_settings"), {"settings": Jsonb(settings), "embedding_type_id": kind.id})
-    return refresh(db, kind)
-
-
-def _timed(run: Callable[[Any], Any], anchors: Any) -> tuple[list[Any], float]:
-    """Answers for each anchor, and the median milliseconds that one took."""
-    answers, times = [], []
-    for anchor in anchors:
-        started = time.perf_counter()
-        answers.append(run(anchor))
-        times.append(1000 * (time.perf_counter() - started))
-    return answers, float(np.median(times)) if times else 0.0
-
-
-def _share(found: Any, truth: Any) -> float:
-    """Recall by distance, so that ties count: the share of the exact answer's places that are as near."""
-    if len(truth) == 0:
-        return 1.0
-    return float(np.count_nonzero(found <= truth[-1] * (1 + 1e-6)) / len(truth))
-
-
-def _exact_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
-    statement = sql.SQL("select vector {op} %b as d from {partition} order by d limit %s").format(
-        op=sql.SQL(kind.distance.operator),
-        partition=kind.partition,
-    )
-    return np.array([row[0] for row in conn.execute(statement, (anchor, limit)).fetchall()])
-
-
-def _index_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
-    assert kind.index_operand is not None  # noqa: S101 - callers check
-    statement = sql.SQL(
-        "select vector {op} %(anchor)b from {partition} order by {column} {op} {anchor} limit %(limit)s"
-    ).format(
-        op=sql.SQL(kind.distance.operator),
-        partition=kind.partition,
-        column=sql.SQL(kind.index_operand % "vector"),
-        anchor=sql.SQL(kind.index_operand % "%(anchor)b"),
-    )
-    rows = conn.execute(statement, {"anchor": anchor, "limit": limit}).fetchall()
-    return np.array([row[0] for row in rows])

@@ -19,10 +19,12 @@ from pgsim.db.sql import query
 from pgsim.errors import NotFoundError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.vectors import read_vectors
+from pgsim.limits import DEFAULT_RECALL
 from pgsim.vectors import index
 from pgsim.vectors.calibrate import Calibration, calibrate
 from pgsim.vectors.export import export_file
 from pgsim.vectors.load import analyze, load
+from pgsim.vectors.recall import apply_settings, find_settings, tune
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -150,7 +152,7 @@ class Space:
         if build_index and self.kind.index_operand is None:
             note(f"building the index over {count:,} vectors")
             try:
-                self.kind = index.build(self._db, self.kind, only_missing=True)
+                self.kind = tune(self._db, index.build(self._db, self.kind, only_missing=True))
             except UnindexableError as error:
                 note(f"warning: {error}")
 
@@ -180,8 +182,16 @@ class Space:
                 f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
             )
         note(f"building the index of {self.kind.name}")
-        self.kind = index.build(self._db, self.kind)
+        self.kind = tune(self._db, index.build(self._db, self.kind))
         return self
+
+    def find_settings(self, target: float = DEFAULT_RECALL) -> dict[str, Any]:
+        """Find the cheapest settings of the index that meet a recall; empty without an index."""
+        return {} if self.kind.index_operand is None else find_settings(self._db, self.kind, target)
+
+    def apply_settings(self, settings: dict[str, Any]) -> None:
+        """Store settings that ``find_settings`` found; searches use them from now on."""
+        self.kind = apply_settings(self._db, self.kind, settings)
 
     def calibrate(self, *, note: Note = _silent) -> Calibration:
         """Measure the score's constants again; score ranges that are stored keep their meaning, not their distance.

@@ -79,3 +79,7 @@ select max(abs(x)) from {partition} e, unnest(e.vector::real[]) x;
 
 -- name: first_vectors
 select vector from {partition} limit 1000;
+
+-- name: id_at
+-- The id at a place in the order of ids.
+select data_row_id from {partition} order by data_row_id offset %(offset)s limit 1;

@@ -225,3 +225,71 @@ def test_a_late_outlier_and_one_that_the_index_cannot_hold(
             assert hits[0].distance == 0
     finally:
         shared.rows.delete(names)
+
+
+def test_recall_is_measured_and_settings_applied(shared: Catalog, spaces: dict[str, NDArray[np.float32]]) -> None:
+    cases = {case.case: case for case in shared.recall("plain", anchors=12)}
+    assert {"top 10", "top 100", "score 0.85 to 1", "top 10 of 10 %", "score 0.85 to 1 of 1 %"} <= set(cases)
+    for case in cases.values():
+        assert 0.97 <= case.recall <= 1
+        assert case.low <= case.recall <= case.high
+        assert case.fewest >= 0.9
+    assert cases["top 10"].fewest == 1
+    assert cases["top 10"].through_index == 1
+    space = shared.embeddings.get("plain")
+    before = space.kind.search_settings
+    loose = space.find_settings(0.5)
+    assert loose["ef_search_10"] <= before["ef_search_10"]
+    space.apply_settings(loose)
+    try:
+        hits = shared.search("plain", ["r9"], score=(0, 1), limit=10)
+        assert hits.plan["ef_search"] == max(loose["ef_search_10"], hits.plan["candidates"])
+    finally:
+        space.apply_settings(before)
+
+
+@pytest.mark.parametrize(
+    "where", ["metadata.third = 1", "metadata.third = 1 and id != 'r3'", "not (metadata.third = 1)"]
+)
+def test_conditions_through_the_index_lose_nothing(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]], where: str
+) -> None:
+    shared.rows.add({"id": f"r{i}", "metadata": {"third": int(i % 3 == 0)}} for i in range(COUNT))
+    plans, shares = set(), []
+    for row in range(0, 120, 3):
+        options = {"score": (0.0, 1.0), "limit": 10, "where": where}
+        found = shared.search("plain", [f"r{row}"], **options)  # type: ignore[arg-type]
+        exact = shared.search("plain", [f"r{row}"], exact=True, **options)  # type: ignore[arg-type]
+        assert len(found) == len(exact) == 10
+        plans.add(found.plan["name"])
+        shares.append(len({hit.data_row_id for hit in found} & {hit.data_row_id for hit in exact}) / 10)
+    assert "index" in plans
+    assert np.mean(shares) >= 0.99
+
+
+def test_negative_anchors_and_excluded_rows_through_the_index(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]]
+) -> None:
+    for row in range(40):
+        anchors, negative = [f"r{row}"], [f"r{row + 100}"]
+        found = shared.search("plain", anchors, not_anchors=negative, score=(0, 1), limit=5, exclude_anchors=True)
+        exact = shared.search(
+            "plain", anchors, not_anchors=negative, score=(0, 1), limit=5, exclude_anchors=True, exact=True
+        )
+        assert found.rows == exact.rows
+        assert anchors[0] not in {hit.data_row_id for hit in found}
+
+
+def test_a_searcher_notices_what_changed_since(shared: Catalog, spaces: dict[str, NDArray[np.float32]]) -> None:
+    space = shared.embeddings.get("plain")
+    first = shared.search("plain", ["r1"], score=(0, 1), limit=3)
+    half, power = space.kind.constants
+    try:
+        with shared.db.transaction() as conn:
+            conn.execute("update pgsim.embedding_type set score_half = %s where id = %s", (half * 2, space.id))
+        again = shared.search("plain", ["r1"], score=(0, 1), limit=3)
+        assert again[1].distance == first[1].distance
+        assert again[1].score == pytest.approx(1 / (1 + (again[1].distance / (2 * half)) ** power))  # type: ignore[operator]
+    finally:
+        with shared.db.transaction() as conn:
+            conn.execute("update pgsim.embedding_type set score_half = %s where id = %s", (half, space.id))

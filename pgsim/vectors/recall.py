@@ -1,0 +1,131 @@
+"""The settings of an index: the cheapest that meet the recall target, and what a walk and a scan cost with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from pgsim.db.sql import query
+from pgsim.limits import DEFAULT_RECALL
+from pgsim.vectors.calibrate import sample
+from pgsim.vectors.index import refresh
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.embedding_types import EmbeddingType
+    from pgsim.db.engine import Database
+
+#: Settings that are tried in turn; pgvector's largest is 1000.
+_EF_SEARCH: Final = (20, 40, 80, 120, 200, 400, 700, 1000)
+_ANCHORS: Final = 24
+_LIMITS: Final = (10, 100)
+
+
+def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> dict[str, Any]:
+    """Find the least ``ef_search`` whose mean recall meets the target, and time it.
+
+    The truth is the exact answer for a sample of the type's own vectors. Where no setting meets the target, none is
+    among the result, and the type is to be searched exactly.
+
+    Parameters
+    ----------
+    db : Database
+        Where.
+    kind : EmbeddingType
+        A type with an index.
+    target : float
+        Mean recall to meet, in [0, 1].
+
+    Returns
+    -------
+    dict
+        ``ef_search_10`` and ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...`` (median), and ``scan_us``:
+        microseconds of an exact scan for each vector.
+    """
+    settings = {key: kind.search_settings[key] for key in ("kind", "m", "ef_construction")}
+    settings["target"] = target
+    with db.transaction() as conn:
+        row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
+        count = int(row[0]) if row is not None else 0
+        anchors = sample(conn, kind, count, min(count, 4 * _ANCHORS), seed=2)[:_ANCHORS]
+        conn.execute("set local hnsw.iterative_scan = relaxed_order")
+        truths, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_LIMITS)), anchors)
+        settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
+        for limit in _LIMITS:
+            for ef_search in _EF_SEARCH:
+                if ef_search < limit:
+                    continue
+                conn.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)))
+                answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit), anchors)
+                shares = [share_found(found, truth[:limit]) for found, truth in zip(answers, truths, strict=True)]
+                recall = float(np.mean(shares)) if shares else 1.0
+                settings[f"recall_{limit}"] = round(recall, 4)
+                if recall >= target:
+                    settings[f"ef_search_{limit}"] = ef_search
+                    settings[f"walk_ms_{limit}"] = round(walk_ms, 4)
+                    break
+    return settings
+
+
+def apply_settings(db: Database, kind: EmbeddingType, settings: dict[str, Any]) -> EmbeddingType:
+    """Store the settings that searches use."""
+    with db.transaction() as conn:
+        conn.execute(query("store_search_settings"), {"settings": Jsonb(settings), "embedding_type_id": kind.id})
+    return refresh(db, kind)
+
+
+def tune(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> EmbeddingType:
+    """Find and store the settings of a type's index; nothing to do without one."""
+    return kind if kind.index_operand is None else apply_settings(db, kind, find_settings(db, kind, target))
+
+
+def share_found(found: Any, truth: Any) -> float:
+    """Recall by distance, so that ties count: the share of the exact answer's places that are as near.
+
+    Parameters
+    ----------
+    found, truth : ndarray of float
+        Distances of what was returned and of the exact answer, rising.
+    """
+    if len(truth) == 0:
+        return 1.0
+    return float(np.count_nonzero(np.asarray(found) <= truth[-1] * (1 + 1e-6)) / len(truth))
+
+
+def _timed(run: Callable[[Any], Any], anchors: Any) -> tuple[list[Any], float]:
+    """Answers for each anchor, and the median milliseconds that one took."""
+    answers, times = [], []
+    for anchor in anchors:
+        started = time.perf_counter()
+        answers.append(run(anchor))
+        times.append(1000 * (time.perf_counter() - started))
+    return answers, float(np.median(times)) if times else 0.0
+
+
+def _exact_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
+    statement = sql.SQL("select vector {op} %b as d from {partition} order by d limit %s").format(
+        op=sql.SQL(kind.distance.operator),
+        partition=kind.partition,
+    )
+    return np.array([row[0] for row in conn.execute(statement, (anchor, limit)).fetchall()])
+
+
+def _index_distances(conn: Connection[Any], kind: EmbeddingType, limit: int, anchor: Any) -> Any:
+    assert kind.index_operand is not None  # noqa: S101 - callers check
+    statement = sql.SQL(
+        "select vector {op} %(anchor)b from {partition} order by {column} {op} {anchor} limit %(limit)s"
+    ).format(
+        op=sql.SQL(kind.distance.operator),
+        partition=kind.partition,
+        column=sql.SQL(kind.index_operand % "vector"),
+        anchor=sql.SQL(kind.index_operand % "%(anchor)b"),
+    )
+    rows = conn.execute(statement, {"anchor": anchor, "limit": limit}).fetchall()
+    return np.array([row[0] for row in rows])
