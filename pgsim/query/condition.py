@@ -5,18 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.orm import aliased
-
-from pgsim.filters.compile import Context, compile_filter
 from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, walk
-from pgsim.query.hooks import context
-from pgsim.tables import DataRow
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
+    from pgsim.filters.compile import Context
 
 
 def compile_where(
@@ -33,6 +28,12 @@ def compile_where(
     """
     if where is None:
         return None, {}
+    # A search without conditions need not wait for SQLAlchemy.
+    from sqlalchemy.orm import aliased
+
+    from pgsim.query.hooks import context
+    from pgsim.tables import DataRow
+
     if any(isinstance(node, HasEmbedding | InSlice | InBatch) for _, node in walk(where)):
         # What a name stands for can change.
         return _print(where, context(conn, workspace, aliased(DataRow, name="r")))
@@ -42,11 +43,20 @@ def compile_where(
 
 @lru_cache(maxsize=256)
 def _print_once(where: str) -> tuple[str, dict[str, Any]]:
+    from sqlalchemy.orm import aliased
+
+    from pgsim.filters.compile import Context
+    from pgsim.tables import DataRow
+
     # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
     return _print(Filter.from_json(where), Context(row=aliased(DataRow, name="r")))
 
 
 def _print(where: Filter, names: Context) -> tuple[str, dict[str, Any]]:
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+    from pgsim.filters.compile import compile_filter
+
     dialect: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]
     compiled = compile_filter(where, names).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     values = {}

@@ -121,6 +121,8 @@ def _block(left: NDArray[np.float32], right: NDArray[np.float32], metric: Metric
         cosine: NDArray[np.float64] = 1 - np.einsum("ij,ij->i", a, b) / (
             np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         )
+        # Equal directions differ by their rounding.
+        cosine[cosine < 1e-14] = 0
         return cosine
     difference = left - right
     if metric is Metric.L1:
