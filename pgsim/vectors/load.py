@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from pgsim.db.sql import query
-from pgsim.errors import BusyError, ImportRejectedError, NotFoundError
+from pgsim.errors import ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
 from pgsim.types import Metric
@@ -94,7 +94,7 @@ def load(
         conn.execute(query("lock_import"), {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31})
         conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
         if _index_scale(conn, kind) != scale:
-            raise BusyError(f'the index of embedding type "{kind.name}" was built meanwhile; import again')
+            _reject_unindexable(conn, kind, report)
         _store(conn, kind, report)
         if strict and report.rejected:
             raise ImportRejectedError(report)
@@ -107,6 +107,16 @@ def _index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
     if row is None:
         raise NotFoundError(f'there is no embedding type "{kind.name}"')
     return None if row[0] is None else float(row[0])
+
+
+def _reject_unindexable(conn: Connection[Any], kind: EmbeddingType, report: ImportReport) -> None:
+    """Check what is staged once more, against an index that was built meanwhile."""
+    scale = _index_scale(conn, kind)
+    if scale is None:
+        return
+    values = {"ceiling": largest_holdable(scale), "scale": scale}
+    for line, name in conn.execute(query("reject_unindexable"), values).fetchall():
+        report.reject(Rejection(line, name, "a number is beyond what the type's index, built meanwhile, can hold"))
 
 
 def _representable(

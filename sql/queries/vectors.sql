@@ -23,6 +23,15 @@ where not exists (
 )
 returning line, id;
 
+-- name: reject_unindexable
+-- Beyond half precision once scaled, or turned into zero by it.
+delete from vector_staging s
+where exists (
+    select from unnest(s.vector::real[]) x
+    where abs(x) > %(ceiling)s or (x <> 0 and %(scale)s < 1 and abs(x)::float8 * %(scale)s < 1e-45)
+)
+returning line, id;
+
 -- name: drop_earlier_duplicates
 with last as (
     select id, max(line) as line from vector_staging group by id having count(*) > 1

@@ -472,3 +472,25 @@ def test_tiny_beside_huge_numbers(catalog: Catalog) -> None:
     report = space.add(names[20:], [[1e-44] * 8])
     assert (report.inserted, report.rejected) == (0, 1)
     assert space.add(names[20:], [[1e-9] * 8]).inserted == 1
+
+
+def test_an_index_built_while_vectors_are_staged(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was checked against no index is checked against the one that is there when they are stored."""
+    from pgsim.vectors import load
+
+    catalog.workspaces.set_limits("default", {"min_vectors": 20})
+    names = rows(catalog, 30)
+    space = catalog.embeddings.create("e", 8)
+    space.add(names, normal(30, 8))
+    there = load._index_scale
+    calls: list[int] = []
+
+    def late(conn: Any, kind: Any) -> float | None:
+        calls.append(1)
+        return None if len(calls) == 1 else there(conn, kind)
+
+    monkeypatch.setattr(load, "_index_scale", late)
+    report = space.add(names[:2], [[1e9] * 8, [1.0] * 8])
+    assert (report.updated, report.rejected) == (1, 1)
+    assert report.errors[0].id == names[0]
+    assert "index" in report.errors[0].reason
