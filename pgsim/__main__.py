@@ -1,5 +1,5 @@
 """``python -m pgsim`` is the command line ``pgsim``."""
 
-from pgsim.cli.main import run
+from pgsim.cli.entry import run
 
 run()

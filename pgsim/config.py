@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from pgsim.errors import InvalidInputError
 from pgsim.limits import DEFAULT_WORKSPACE
 
 #: The superuser must not keep data in its private home: the server runs as another user and could not reach it.
@@ -53,6 +54,9 @@ class Config:
         workspace: str | None = None,
     ) -> Self:
         """Read ``PGSIM_DATABASE_URL``, ``PGSIM_HOME`` and ``PGSIM_WORKSPACE``; an argument wins, empty is unset."""
+        for option, value in (("--database", database_url), ("--workspace", workspace)):
+            if value is not None and not value.strip():
+                raise InvalidInputError(f"{option} is empty; name one, or leave the option out")
         home = environ.get("PGSIM_HOME")
         return cls(
             database_url=database_url or environ.get("PGSIM_DATABASE_URL") or None,

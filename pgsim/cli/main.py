@@ -101,7 +101,7 @@ def run(arguments: list[str] | None = None) -> None:
         app(args=given, prog_name="pgsim")
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
-            sys.stderr.write("interrupted; nothing was left half done\n")
+            sys.stderr.write("interrupted\n")
         raise
     except PgsimError as error:
         if "--debug" in given:

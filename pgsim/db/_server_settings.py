@@ -117,6 +117,8 @@ def render(machine: Machine, socket_folder: Path) -> str:
         "max_wal_senders": "0",
         "checkpoint_timeout": "15min",
         "jit": "off",
+        # A statement ends when its client was killed, instead of holding its locks until it is done.
+        "client_connection_check_interval": "2s",
         "random_page_cost": "1.1",
         "timezone": "UTC",
         "log_timezone": "UTC",

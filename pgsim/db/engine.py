@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from pgsim.db import address, schema
 from pgsim.db._server_facts import ServerFacts, adapters_for, read_facts, set_session
 from pgsim.db.translate import translate, translated
-from pgsim.errors import DatabaseError
+from pgsim.errors import ConnectionFailedError, DatabaseError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -75,13 +75,21 @@ class Database:
         SchemaError
             Its schema is missing, older or newer.
         """
-        if config.database_url is None:
-            from pgsim.db import embedded
+        from pgsim.db import embedded
 
+        if config.database_url is None:
             db = cls(address.conninfo(embedded.ensure_running(config.home, progress)), embedded=True)
         else:
             db = cls(address.conninfo(config.database_url))
         try:
+            try:
+                with db.autocommit():
+                    pass
+            except ConnectionFailedError:
+                if config.database_url is not None:
+                    raise
+                # Somebody stopped the embedded server between our look and our call.
+                db._conninfo = address.conninfo(embedded.ensure_running(config.home, progress))
             with db.autocommit() as conn:
                 missing = check_schema and db.embedded and schema.installed_revision(conn) is None
             if missing:

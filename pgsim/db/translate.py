@@ -86,6 +86,8 @@ _STATES: Final[dict[str, type[PgsimError]]] = {
     "57P": ConnectionFailedError,
 }
 
+_PARTITION = re.compile(r'"pgsim\.embedding_\d+')
+
 _BUSY: Final[dict[str, str]] = {
     "40001": "another session changed the same things at the same time; try again",
     "40P01": "two sessions waited for each other; try again",
@@ -147,6 +149,8 @@ def translate(error: BaseException) -> PgsimError:
     if own := OWN.get(state):
         text = f"{message}; {hint}" if hint else message
         return RefusedError(text, _dependants(diag.message_detail)) if own is RefusedError else own(text)
+    if state in ("42P01", "3F000") and _PARTITION.search(message):
+        return NotFoundError("the embedding type was deleted meanwhile")
     kind = _lookup(state)
     if state == "23503" and message.startswith("update or delete"):
         kind = RefusedError

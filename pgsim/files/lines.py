@@ -37,6 +37,14 @@ _OTHER_FORMATS = {
 }
 
 
+def is_pipe(path: str | Path) -> bool:
+    """Whether this is a pipe, a terminal or another thing that is not there to be read twice."""
+    try:
+        return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file, or standard input for ``-``, for reading bytes.

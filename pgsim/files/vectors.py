@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgsim.errors import InvalidInputError
 from pgsim.files.documents import MalformedError, Number, described, id_text, parse_object, unwrap
-from pgsim.files.lines import STANDARD, open_bytes, read_lines
+from pgsim.files.lines import STANDARD, is_pipe, open_bytes, read_lines
 from pgsim.files.report import Rejection
 
 #: Single-precision bytes of a batch.
@@ -83,7 +83,8 @@ def read_vectors(
 
     rows = batch_rows or rows_of_batch(dimensions)
     head = b""
-    if str(path) != STANDARD:
+    # A pipe can be read once only, and carries lines; arrays are read from files that can be mapped.
+    if str(path) != STANDARD and not is_pipe(path):
         with open_bytes(path) as file:
             head = file.read(6)
     if head.startswith(b"\x93NUMPY"):

@@ -45,9 +45,12 @@ class VectorAnchor:
             Not one-dimensional, not numbers, or not finite in single precision.
         """
         try:
-            vector = np.asarray(numbers, dtype=np.float64)
+            given = np.asarray(numbers)
         except (TypeError, ValueError):
             raise InvalidInputError("an anchor is a data row's id or a vector of numbers") from None
+        if given.dtype.kind not in "iuf":
+            raise InvalidInputError("an anchor vector holds real numbers and nothing else")
+        vector = given.astype(np.float64)
         if vector.ndim != 1 or vector.size == 0:
             raise InvalidInputError(f"an anchor vector has one dimension, not the shape {vector.shape}")
         with np.errstate(over="ignore"):
@@ -80,8 +83,11 @@ def as_anchor(value: Any) -> Anchor:
             return value
         case bool():
             raise InvalidInputError("an anchor is a data row's id or a vector of numbers")
-        case str() | int():
-            return RowAnchor(str(value))
+        case str() | int() | np.integer():
+            name = str(value)
+            if not 1 <= len(name) <= 200 or "\0" in name:
+                raise InvalidInputError("an anchor's id has 1 to 200 characters, none of them NUL")
+            return RowAnchor(name)
         case _:
             return VectorAnchor.of(value)
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pgsim.filters.nodes import Filter
 
 
+#: Rows that a limit may ask for; `limit=None` is every row.
+MAX_LIMIT = 1_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A search.
@@ -85,8 +89,9 @@ class Request:
             No positive anchor, an anchor twice, a score outside [0, 1], a range the wrong way round, a negative limit,
             an unknown combination or order, or a condition that cannot be read.
         """
-        if isinstance(anchors, str | bytes):
-            raise InvalidInputError("anchors are a list: write [anchor]")
+        for given in (anchors, not_anchors):
+            if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+                raise InvalidInputError("anchors are a list: write [anchor]")
         positive, negative = tuple(map(as_anchor, anchors)), tuple(map(as_anchor, not_anchors))
         if not positive:
             raise InvalidInputError("a search needs at least one positive anchor")
@@ -99,14 +104,19 @@ class Request:
             raise InvalidInputError(f'combine "{combine}": nearest, mean or centroid')
         if order not in list(Order):
             raise InvalidInputError(f'order "{order}": desc or asc')
-        low, high = score
+        try:
+            low, high = score
+        except (TypeError, ValueError):
+            raise InvalidInputError("a score range is two numbers, such as (0.85, 1)") from None
         for value in (low, high):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InvalidInputError(f"scores lie between 0 and 1, not {value}")
         if low > high:
             raise InvalidInputError(f"the least score, {low:g}, is above the greatest, {high:g}")
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidInputError(f"limit is {limit}: it must be a whole number, 0 or more, or none")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT):
+            raise InvalidInputError(f"limit is {limit}: a whole number from 0 to {MAX_LIMIT}, or none for every row")
+        if after is not None and not isinstance(after, str):
+            raise InvalidInputError("a cursor is a text, as the page before returned it")
         return cls(
             anchors=positive,
             not_anchors=negative,

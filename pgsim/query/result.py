@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -142,6 +143,14 @@ class Hits(Sequence[Match]):
 _CURSOR = struct.Struct("<8s3d")
 
 
+_CHECK_BYTES = 4
+
+
+def _check(place: bytes) -> bytes:
+    """Digest that tells a cursor that was cut off while it was copied."""
+    return hashlib.sha256(place).digest()[:_CHECK_BYTES]
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a page ended: the last row, and what fixes the order."""
@@ -155,7 +164,8 @@ class Cursor:
     def encode(self) -> str:
         """As text that passes through a shell unharmed."""
         fixed = _CURSOR.pack(bytes.fromhex(self.digest), self.distance, self.half, self.power)
-        return base64.urlsafe_b64encode(fixed + self.data_row_id.encode()).decode().rstrip("=")
+        place = fixed + self.data_row_id.encode()
+        return base64.urlsafe_b64encode(_check(place) + place).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, digest: str) -> Cursor:
@@ -168,8 +178,11 @@ class Cursor:
         """
         try:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            found, distance, half, power = _CURSOR.unpack_from(data)
-            cursor = cls(found.hex(), distance, data[_CURSOR.size :].decode(), half, power)
+            check, place = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
+            if check != _check(place):
+                raise ValueError("cut off or changed")
+            found, distance, half, power = _CURSOR.unpack_from(place)
+            cursor = cls(found.hex(), distance, place[_CURSOR.size :].decode(), half, power)
         except (ValueError, struct.error):
             raise InvalidInputError("the cursor cannot be read; give --after what the page before returned") from None
         if cursor.digest != digest or math.isnan(distance) or not (half > 0 and power > 0):

@@ -50,7 +50,8 @@ def operand(dimensions: int, scale: float | None, schema: str) -> str:
         return f"({schema}.l2_normalize(%s)::{half})"
     if scale == 1:
         return f"((%s)::{half})"
-    factors = f"array_fill({scale!r}::real, array[{dimensions}])::{schema}.vector"
+    # An exponent, since a number of many digits is printed differently by Python and by the server, which checks this.
+    factors = f"array_fill((2::float8 ^ ({round(math.log2(scale))}))::real, array[{dimensions}])::{schema}.vector"
     return f"(((%s) operator({schema}.*) {factors})::{half})"
 
 

@@ -51,18 +51,19 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     """
     settings = {key: kind.search_settings[key] for key in ("kind", "m", "ef_construction")}
     settings["target"] = target
-    with db.transaction() as conn:
+    # Each statement by itself: a long transaction would keep the type from being deleted meanwhile.
+    with db.autocommit() as conn:
         row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
         count = int(row[0]) if row is not None else 0
         anchors = sample(conn, kind, count, min(count, 4 * _ANCHORS), seed=2)[:_ANCHORS]
-        conn.execute("set local hnsw.iterative_scan = relaxed_order")
+        db.set_session(conn, "hnsw.iterative_scan", "relaxed_order")
         truths, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_LIMITS)), anchors)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         for limit in _LIMITS:
             for ef_search in _EF_SEARCH:
                 if ef_search < limit:
                     continue
-                conn.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)))
+                db.set_session(conn, "hnsw.ef_search", str(ef_search))
                 answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit), anchors)
                 shares = [share_found(found, truth[:limit]) for found, truth in zip(answers, truths, strict=True)]
                 recall = float(np.mean(shares)) if shares else 1.0

@@ -129,7 +129,11 @@ class Space:
         report = load(self._db, self.kind, read, strict=strict, progress=progress)
         analyze(self._db, self.kind)
         loaded = time.perf_counter()
-        self._activate(build_index=build_index, note=note)
+        try:
+            self._activate(build_index=build_index, note=note)
+        except KeyboardInterrupt:
+            note(f"the vectors are stored; calibration and index are left to: pgsim embeddings build {self.kind.id}")
+            raise
         report.load_seconds, report.index_seconds = loaded - started, time.perf_counter() - loaded
         return report
 
@@ -149,6 +153,10 @@ class Space:
                 else:
                     conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
             self.kind = self._locked(conn)
+        if self.kind.index_operand is not None and "target" not in self.kind.search_settings:
+            # Somebody built the index and was interrupted before measuring it.
+            note("measuring the recall of the index")
+            self.kind = tune(self._db, self.kind)
         if build_index and self.kind.index_operand is None:
             note(f"building the index over {count:,} vectors")
             try:

@@ -1,5 +1,25 @@
 -- An embedding type and its partition live and die together, whoever writes the row.
 
+-- The same spelling as pgsim.vectors.index.operand. Searches run what is stored, so nothing else may be stored: a role
+-- that may write embedding types must not put words into the statements of those who search.
+create or replace function pgsim.index_operand(dimensions int, metric text, scale float8) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when metric = 'cosine' then format('(%1$s.l2_normalize(%%s)::%1$s.halfvec(%2$s))', q.name, dimensions)
+        when scale = 1 then format('((%%s)::%1$s.halfvec(%2$s))', q.name, dimensions)
+        else format(
+            '(((%%s) operator(%1$s.*) array_fill((2::float8 ^ (%3$s))::real, array[%2$s])::%1$s.vector)'
+            '::%1$s.halfvec(%2$s))', q.name, dimensions, round(log(2::numeric, scale::numeric))
+        )
+    end
+    from (values ($extension$@vector@$extension$)) q (name)
+$$;
+
+comment on function pgsim.index_operand(int, text, float8) is
+    'The one spelling of an indexed expression, with %s where the vector stands.';
+
 create or replace function pgsim.check_embedding_type() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -7,6 +27,11 @@ as $$
 declare
     workspace pgsim.workspace;
 begin
+    if new.index_operand is distinct from null
+        and new.index_operand is distinct from pgsim.index_operand(new.dimensions, new.metric, new.index_scale) then
+        raise exception 'index_operand of embedding type "%" is not the expression that its index is built on', new.name
+            using errcode = 'PS004', hint = 'leave it to: pgsim embeddings build';
+    end if;
     if tg_op = 'UPDATE' then
         if (new.id, new.workspace_id, new.dimensions, new.metric, new.origin)
             is distinct from (old.id, old.workspace_id, old.dimensions, old.metric, old.origin) then
@@ -54,6 +79,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     partition_name text := 'embedding_' || new.id;
+    entry record;
 begin
     -- `partition of` would lock the parent against every writer; a table made apart and attached does not.
     execute format('create table pgsim.%I (like pgsim.embedding including all)', partition_name);
@@ -85,9 +111,16 @@ begin
         'comment on trigger guard_anchors_truncate on pgsim.%I is ''Keeps the embeddings of slices'''' anchors.''',
         partition_name
     );
-    if exists (select from pg_roles where rolname = 'pgsim_views') then
-        execute format('grant select on pgsim.%I to pgsim_views', partition_name);
-    end if;
+    -- Who may read or write vectors may do so in every partition, which searches and imports name.
+    for entry in
+        select a.privilege_type, case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
+        from pg_class c
+        cross join lateral aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'pgsim.embedding'::regclass and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant %s on pgsim.%I to %s', entry.privilege_type, partition_name, entry.grantee);
+    end loop;
     return null;
 end
 $$;
@@ -134,7 +167,12 @@ declare
     retired bigint;
     dropped int := 0;
 begin
-    for retired in select embedding_type_id from pgsim.retired_partition for update skip locked loop
+    for retired in
+        select p.embedding_type_id from pgsim.retired_partition p
+        -- Whoever can write here must not be able to drop a type that lives.
+        where not exists (select from pgsim.embedding_type t where t.id = p.embedding_type_id)
+        for update skip locked
+    loop
         begin
             execute format('drop table if exists pgsim.%I', 'embedding_' || retired);
             delete from pgsim.retired_partition where embedding_type_id = retired;

@@ -1,7 +1,7 @@
 with walk0 as materialized (
     select e.data_row_id, (e.vector <+> %(centroid)b) as distance
     from pgsim.embedding_7 e
-    order by (((e.vector) operator(public.*) array_fill(9.5367431640625e-07::real, array[16])::public.vector)::public.halfvec(16)) <+> (((%(centroid)b) operator(public.*) array_fill(9.5367431640625e-07::real, array[16])::public.vector)::public.halfvec(16))
+    order by (((e.vector) operator(public.*) array_fill((2::float8 ^ (-20))::real, array[16])::public.vector)::public.halfvec(16)) <+> (((%(centroid)b) operator(public.*) array_fill((2::float8 ^ (-20))::real, array[16])::public.vector)::public.halfvec(16))
     limit 21
 )
 select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, n.nearest as nearest,
