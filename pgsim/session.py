@@ -8,13 +8,13 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session, with_loader_criteria
 
 from pgsim.query.selectable import WORKSPACE_SETTING
-from pgsim.tables import DataRow, EmbeddingType, Slice
+from pgsim.tables import DataRow, Embedding, EmbeddingType, Slice, Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import ORMExecuteState
 
-    from pgsim.catalog.workspaces import Workspace
+    from pgsim.catalog.workspaces import Workspace as WorkspaceRecord
 
 
 class WorkspaceSession(Session):
@@ -28,7 +28,7 @@ class WorkspaceSession(Session):
         The workspace.
     """
 
-    def __init__(self, engine: Engine, workspace: Workspace) -> None:
+    def __init__(self, engine: Engine, workspace: WorkspaceRecord) -> None:
         super().__init__(engine)
         self.workspace = workspace
         event.listen(self, "after_begin", self._name_workspace)
@@ -44,7 +44,10 @@ class WorkspaceSession(Session):
         if state.is_column_load or state.is_relationship_load:
             return
         workspace_id = self.workspace.id
-        for table in (DataRow, EmbeddingType, Slice):
+        state.statement = state.statement.options(
+            with_loader_criteria(Workspace, lambda cls: cls.id == workspace_id, include_aliases=True)
+        )
+        for table in (DataRow, Embedding, EmbeddingType, Slice):
             state.statement = state.statement.options(
                 with_loader_criteria(table, lambda cls: cls.workspace_id == workspace_id, include_aliases=True)
             )

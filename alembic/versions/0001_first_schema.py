@@ -368,6 +368,16 @@ def upgrade() -> None:
         comment="Data rows that slices use as anchors: they and their embeddings cannot be deleted meanwhile.",
     )
     op.create_table(
+        "slice_use",
+        sa.Column("slice_id", sa.BigInteger(), nullable=False, comment="The slice."),
+        sa.Column("used_slice_id", sa.BigInteger(), nullable=False, comment="The slice that it refers to."),
+        sa.ForeignKeyConstraint(["slice_id"], ["pgsim.slice.id"], name="slice_use_slice_fkey", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["used_slice_id"], ["pgsim.slice.id"], name="slice_use_used_slice_fkey"),
+        sa.PrimaryKeyConstraint("slice_id", "used_slice_id", name=op.f("slice_use_pkey")),
+        schema="pgsim",
+        comment="Slices that other slices refer to: they cannot be deleted meanwhile.",
+    )
+    op.create_table(
         "slice_embedding_type",
         sa.Column("slice_id", sa.BigInteger(), nullable=False, comment="The slice."),
         sa.Column("embedding_type_id", sa.BigInteger(), nullable=False, comment="The embedding type."),
@@ -401,6 +411,7 @@ def downgrade() -> None:
     # Views and functions that are re-run at every upgrade stand on the tables below.
     op.execute("drop view if exists pgsim.data_rows, pgsim.embeddings_of_row")
 
+    op.drop_table("slice_use", schema="pgsim")
     op.drop_table("slice_embedding_type", schema="pgsim")
     op.drop_table("slice_anchor", schema="pgsim")
     op.drop_table("embedding", schema="pgsim")

@@ -242,14 +242,15 @@ class EmbeddingTypes:
             if conn.execute(query("lock_embedding_type"), key).fetchone() is None:
                 raise NotFoundError(f'there is no embedding type "{kind.name}"')
             count = count_embeddings(conn, kind)
-            slices = [row[0] for row in conn.execute(query("slices_of_embedding_type"), key).fetchall()]
+            found = conn.execute(query("slices_of_embedding_type"), key).fetchall()
+            slices = [row[0] for row in found]
             if slices and not force:
                 raise RefusedError(
                     f'embedding type "{kind.name}" is searched by slices: {", ".join(slices)};'
                     " delete them first, or give --force to delete them too",
                     slices,
                 )
-            conn.execute(query("delete_slices_of_embedding_type"), key)
+            conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
             conn.execute(query("delete_embedding_type"), key)
         with self._db.transaction() as conn:
             conn.execute(query("drop_retired_partitions"))

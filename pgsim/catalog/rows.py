@@ -113,7 +113,7 @@ class Rows:
     def list(
         self,
         *,
-        where: sql.Composable | None = None,
+        fragment: sql.Composable | None = None,
         params: Mapping[str, Any] | None = None,
         limit: int | None = 100,
         after: str | None = None,
@@ -122,7 +122,7 @@ class Rows:
 
         Parameters
         ----------
-        where : sql.Composable, optional
+        fragment : sql.Composable, optional
             A condition over ``pgsim.data_row r``.
         params : mapping, optional
             The condition's named parameters; ``workspace_id``, ``after`` and ``limit`` are taken.
@@ -145,13 +145,13 @@ class Rows:
             "limit": limit,
         }
         with self._db.transaction() as conn, conn.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query("list_rows").format(where=where or _EVERY), values).fetchall()
+            return cursor.execute(query("list_rows").format(where=fragment or _EVERY), values).fetchall()
 
-    def count(self, *, where: sql.Composable | None = None, params: Mapping[str, Any] | None = None) -> int:
+    def count(self, *, fragment: sql.Composable | None = None, params: Mapping[str, Any] | None = None) -> int:
         """Count rows; the condition is as in `list`."""
         values = {**(params or {}), "workspace_id": self._workspace_id}
         with self._db.transaction() as conn:
-            found = conn.execute(query("count_rows").format(where=where or _EVERY), values).fetchone()
+            found = conn.execute(query("count_rows").format(where=fragment or _EVERY), values).fetchone()
         return int(found[0]) if found is not None else 0
 
     def delete(self, ids: str | Iterable[str], *, force: bool = False) -> int:
@@ -192,7 +192,7 @@ class Rows:
             if slices:
                 if not force or self._release_anchors is None:
                     raise RefusedError(
-                        f"slices use these rows as anchors: {_some(slices)}; take the anchors out of them first,"
+                        f"slices use these rows as anchors: {_some(slices)}; delete the slices first,"
                         " or give --force: the slices then keep the anchors' vectors",
                         slices,
                     )
@@ -206,7 +206,7 @@ class Rows:
         self,
         target: str | Path | IO[bytes],
         *,
-        where: sql.Composable | None = None,
+        fragment: sql.Composable | None = None,
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> int:
@@ -217,7 +217,7 @@ class Rows:
         target : str, Path or binary file
             A name ending in .gz or .zst is compressed; ``-`` is standard output. A named file appears when it is
             whole.
-        where, params
+        fragment, params
             A condition as in `list`.
         progress : callable, optional
             Called with ``"write"``, the rows done and None.
@@ -233,7 +233,7 @@ class Rows:
             The file cannot be written there.
         """
         values = {**(params or {}), "workspace_id": self._workspace_id}
-        statement = query("export_rows").format(where=where or _EVERY)
+        statement = query("export_rows").format(where=fragment or _EVERY)
         return export_rows(self._db, statement, values, target, progress)
 
 

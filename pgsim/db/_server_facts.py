@@ -26,7 +26,8 @@ select pg_catalog.current_setting('server_version_num')::int,
         where t.typnamespace = n.oid and t.typname in ('vector', 'halfvec', 'sparsevec')),
        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'public',
            case when n.nspname <> 'public' then pg_catalog.quote_ident(n.nspname) end), false),
-       pg_catalog.set_config('TimeZone', 'UTC', false)
+       pg_catalog.set_config('TimeZone', 'UTC', false),
+       pg_catalog.current_setting('server_encoding')
 from (values (1)) one
 left join pg_catalog.pg_extension e on e.extname = 'vector'
 left join pg_catalog.pg_namespace n on n.oid = e.extnamespace
@@ -55,6 +56,8 @@ class ServerFacts:
         pgvector's type names with their own and their array's object ids.
     search_path : str
         What the sessions are set to.
+    encoding : str
+        Of the database.
     """
 
     version_number: int
@@ -63,6 +66,7 @@ class ServerFacts:
     vector_schema: str | None
     types: dict[str, tuple[int, int]] = field(repr=False)
     search_path: str = ""
+    encoding: str = "UTF8"
 
     def require_server(self) -> None:
         """Raise UnsupportedServerError unless it is PostgreSQL 16 to 18."""
@@ -70,6 +74,12 @@ class ServerFacts:
             raise UnsupportedServerError(
                 f"the server is PostgreSQL {self.version}; pgsim needs 16, 17 or 18: use another server, "
                 "or leave the database URL out to use the embedded one"
+            )
+
+        if self.encoding != "UTF8":
+            raise UnsupportedServerError(
+                f"the database is encoded in {self.encoding}, which does not hold every text;"
+                " make one with: create database NAME encoding 'UTF8' template template0"
             )
 
     def require_vector(self) -> None:
@@ -93,8 +103,10 @@ def read_facts(conn: psycopg.Connection[Any]) -> ServerFacts:
     """Ask the server, and set the session's search path and time zone; `conn` is in autocommit mode."""
     row = conn.execute(_FACTS).fetchone()
     assert row is not None  # noqa: S101 - the query returns one row, always
-    number, version, vector, schema, types, path, _ = row
-    return ServerFacts(number, version, vector, schema, {k: (v[0], v[1]) for k, v in (types or {}).items()}, path)
+    number, version, vector, schema, types, path, _, encoding = row
+    return ServerFacts(
+        number, version, vector, schema, {k: (v[0], v[1]) for k, v in (types or {}).items()}, path, encoding
+    )
 
 
 def set_session(conn: psycopg.Connection[Any], facts: ServerFacts) -> None:

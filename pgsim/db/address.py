@@ -45,6 +45,8 @@ def parse(address: str) -> dict[str, Any]:
 def conninfo(address: str) -> str:
     """Text for ``psycopg.connect``, with a connect timeout and an application name where none is given."""
     given: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "pgsim"} | parse(address)
+    # Texts are sent as UTF-8, also where they pass psycopg by in a COPY.
+    given["client_encoding"] = "UTF8"
     return make_conninfo("", **given)
 
 

@@ -150,7 +150,7 @@ class Story:
         with Catalog.open(replace(self._config, workspace=WORKSPACE)) as catalog:
             kinds = {space.name for space in catalog.embeddings.list()}
             slices = {record.name for record in catalog.slices.list()}
-            foreign = catalog.rows.count(where=sql.SQL("r.dataset is distinct from {}").format(digits.DATASET))
+            foreign = catalog.rows.count(fragment=sql.SQL("r.dataset is distinct from {}").format(digits.DATASET))
         return not foreign and kinds <= {"pixels", "pca-16"} and slices <= {SLICE}
 
     def _files(self, data: digits.Digits) -> digits.Files:

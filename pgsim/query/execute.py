@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pgsim.errors import DatabaseError
+from pgsim.errors import PgsimError
 from pgsim.query.anchors import labels
 from pgsim.query.bounds import distance_bounds, score
 from pgsim.query.compile import compile_search
@@ -101,11 +101,12 @@ class Searcher:
             try:
                 with self._db.autocommit() as conn:
                     hits = self._remembered(conn, known, request)
-            except DatabaseError:
+            except PgsimError:
                 # What was remembered may be gone; asked afresh, the same error or a better one comes again.
                 hits = None
             if hits is not None:
                 return hits
+            self._types.pop(str(request.embedding), None)
         with self._db.autocommit() as conn:
             found, plan = self._fresh(conn, request)
             if plan.name == "index":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, column, exists, select, table
 
 from pgsim.catalog.embedding_types import find_embedding_type
+from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
 from pgsim.filters.outer import outer
@@ -40,14 +41,10 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         )
 
     def in_slice(name: str) -> ColumnElement[bool]:
-        found = conn.execute(
-            "select name from pgsim.slice where workspace_id = %s and (name = %s or id::text = %s)"
-            " order by name = %s desc limit 1",
-            (workspace.id, name, name, name),
-        ).fetchone()
+        found = conn.execute(query("find_slice_id"), {"workspace_id": workspace.id, "name": name}).fetchone()
         if found is None:
             raise NotFoundError(f'there is no slice "{name}" in workspace "{workspace.name}"')
-        view = table(found[0], column("data_row_id"), schema=f"ws_{workspace.name}")
+        view = table(found[1], column("data_row_id"), schema=f"ws_{workspace.name}")
         return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
     return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice)

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError
-from pgsim.filters.nodes import Filter
+from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, walk
 from pgsim.filters.values import clean
 from pgsim.query.execute import Searcher
 from pgsim.query.request import Request
@@ -148,6 +148,7 @@ class Slices:
         kind = find_embedding_type(conn, self._workspace.id, name)
         require_searchable(conn, kind, request)
         if request.rows:
+            conn.execute(query("touch_embedding_type"), {"embedding_type_id": kind.id})
             values = {"ids": list(request.rows)}
             conn.execute(query("lock_anchor_embeddings").format(partition=kind.partition), values)
         vectors = anchor_vectors(conn, kind, request.anchors + request.not_anchors)
@@ -167,6 +168,16 @@ class Slices:
             keys["embedding_type_id"] = kind.id
             conn.execute(query("insert_slice_embedding_type"), keys)
             conn.execute(query("insert_slice_anchors"), {**keys, "ids": list(request.rows)})
+        for _, node in walk(definition):
+            match node:
+                case HasEmbedding(name=name):
+                    named = find_embedding_type(conn, self._workspace.id, name)
+                    conn.execute(query("insert_slice_embedding_type"), {**keys, "embedding_type_id": named.id})
+                case InSlice(name=name):
+                    used = conn.execute(query("find_slice_id"), {**keys, "name": name}).fetchone()
+                    if used is None:
+                        raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
+                    conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used[0]})
         self._make_view(conn, record, select_rows(conn, self._workspace, kind, request, conditions))
 
     def _make_view(self, conn: Connection[Any], record: SliceRecord, body: sql.Composed) -> None:
@@ -250,11 +261,7 @@ class Slices:
         definition = Filter.from_json(record.definition)
         clause, _ = split(definition)
         if clause is not None:
-            with self._db.transaction() as conn:
-                row = conn.execute(query("embedding_type_of_slice"), {"slice_id": record.id}).fetchone()
-            if row is None:
-                raise NotFoundError(f'the embedding type of slice "{record.name}" is gone')
-            request = as_request(definition, row[0], limit=limit, after=after, count=count, exact=True)
+            request = as_request(definition, clause.embedding or "", limit=limit, after=after, count=count, exact=True)
             return self._searcher.search(request)
         return self._plain_rows(record, limit, after, count=count)
 
@@ -285,8 +292,9 @@ class Slices:
         """Delete a slice and its view; data rows are not touched."""
         record = self.get(name)
         with self._db.transaction() as conn:
-            if conn.execute(query("delete_slice"), {"slice_id": record.id}).rowcount == 0:
+            if conn.execute(query("lock_slice"), {"slice_id": record.id}).fetchone() is None:
                 raise NotFoundError(f'there is no slice "{record.name}"')
+            conn.execute(query("delete_slices"), {"slice_ids": [record.id]})
         return record
 
     def release_anchors(self, conn: Connection[Any], ids: Iterable[str]) -> Names:
@@ -317,7 +325,10 @@ class Slices:
                 continue
             vector = [float(x) for x in row[0].to_numpy()]
             definition = release_anchor(Filter.from_json(record.definition), data_row_id, vector)
-            kind = find_embedding_type(conn, self._workspace.id, self._type_name(conn, slice_id))
+            clause, _ = split(definition)
+            kind = None
+            if clause is not None:
+                kind = find_embedding_type(conn, self._workspace.id, clause.embedding or "")
             conn.execute(
                 query("update_slice_definition"),
                 {"definition": Jsonb(definition.to_json()), "slice_id": slice_id},
@@ -325,12 +336,6 @@ class Slices:
             self._attach(conn, record, definition, kind)
             changed.append(name)
         return sorted(set(changed))
-
-    def _type_name(self, conn: Connection[Any], slice_id: int) -> str:
-        row = conn.execute(query("embedding_type_of_slice"), {"slice_id": slice_id}).fetchone()
-        if row is None:
-            raise NotFoundError("the slice's embedding type is gone")
-        return str(row[0])
 
 
 def check_name(name: str) -> None:

@@ -4,7 +4,7 @@ from pgsim.tables.base import SCHEMA, Base
 from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
 from pgsim.tables.installation import Installation
-from pgsim.tables.slice import Slice, SliceAnchor, SliceEmbeddingType
+from pgsim.tables.slice import Slice, SliceAnchor, SliceEmbeddingType, SliceUse
 from pgsim.tables.workspace import Workspace
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Slice",
     "SliceAnchor",
     "SliceEmbeddingType",
+    "SliceUse",
     "Workspace",
 ]

@@ -75,6 +75,21 @@ class SliceAnchor(Base):
     data_row_id: Mapped[str] = mapped_column(Text(collation="C"), comment="The anchor row.")
 
 
+class SliceUse(Base):
+    """A slice that another slice refers to."""
+
+    __tablename__ = "slice_use"
+    __table_args__ = (
+        PrimaryKeyConstraint("slice_id", "used_slice_id"),
+        ForeignKeyConstraint(["slice_id"], ["pgsim.slice.id"], name="slice_use_slice_fkey", ondelete="CASCADE"),
+        ForeignKeyConstraint(["used_slice_id"], ["pgsim.slice.id"], name="slice_use_used_slice_fkey"),
+        {"comment": "Slices that other slices refer to: they cannot be deleted meanwhile."},
+    )
+
+    slice_id: Mapped[int] = mapped_column(BigInteger, comment="The slice.")
+    used_slice_id: Mapped[int] = mapped_column(BigInteger, comment="The slice that it refers to.")
+
+
 class SliceEmbeddingType(Base):
     """An embedding type that a slice depends on."""
 

@@ -5,6 +5,11 @@ begin
     if not exists (select from pg_catalog.pg_roles where rolname = 'pgsim_views') then
         create role pgsim_views nologin;
     end if;
+    -- To hand views to that role one must be able to become it; a superuser can anyway.
+    if not (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user)
+        and not pg_catalog.pg_has_role(current_user, 'pgsim_views', 'SET') then
+        execute pg_catalog.format('grant pgsim_views to %I with set true, inherit false', current_user);
+    end if;
 exception
     when duplicate_object or unique_violation or insufficient_privilege then
         null;

@@ -78,3 +78,47 @@ end
 $$;
 
 comment on function pgsim.settle_rows() is 'After a bulk load: brings the metadata index and the statistics up to date.';
+
+-- The counters are the limits: they follow what there is, and nobody sets them.
+create or replace function pgsim.protect_counters() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'used_embedding_types and used_slices follow what there is; they cannot be set'
+        using errcode = 'PS004';
+end
+$$;
+
+comment on function pgsim.protect_counters() is 'Trigger: refuses that a workspace''s counters are set by hand.';
+
+create or replace trigger protect_counters
+before update of used_embedding_types, used_slices on pgsim.workspace
+for each row when (pg_trigger_depth() = 0)
+execute function pgsim.protect_counters();
+
+comment on trigger protect_counters on pgsim.workspace is 'Keeps the counters.';
+
+create or replace function pgsim.refuse_truncate() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'pgsim.% cannot be truncated: partitions, views and counters go with its rows', tg_table_name
+        using errcode = 'PS002', hint = 'delete the rows';
+end
+$$;
+
+comment on function pgsim.refuse_truncate() is 'Trigger: refuses truncate where more than rows would have to go.';
+
+create or replace trigger refuse_truncate
+before truncate on pgsim.embedding_type
+for each statement execute function pgsim.refuse_truncate();
+
+comment on trigger refuse_truncate on pgsim.embedding_type is 'Types are deleted, not truncated.';
+
+create or replace trigger refuse_truncate
+before truncate on pgsim.slice
+for each statement execute function pgsim.refuse_truncate();
+
+comment on trigger refuse_truncate on pgsim.slice is 'Slices are deleted, not truncated.';

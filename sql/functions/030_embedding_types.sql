@@ -78,14 +78,14 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    partition_name text := 'embedding_' || new.id;
+    partition_name text := 'embedding_' || new.id::bigint;
     entry record;
 begin
     -- `partition of` would lock the parent against every writer; a table made apart and attached does not.
     execute format('create table pgsim.%I (like pgsim.embedding including all)', partition_name);
     execute format(
         'alter table pgsim.%I add constraint %I check (workspace_id = %s and @vector@.vector_dims(vector) = %s)',
-        partition_name, partition_name || '_vector_check', new.workspace_id, new.dimensions
+        partition_name, partition_name || '_vector_check', new.workspace_id::bigint, new.dimensions::int
     );
     if new.metric = 'cosine' then
         -- Cosine distance has no value for a zero vector, nor where the squares leave single precision.
@@ -102,7 +102,7 @@ begin
     execute format(
         'comment on table pgsim.%I is %L', partition_name, 'The vectors of embedding type ' || new.id || '.'
     );
-    execute format('alter table pgsim.embedding attach partition pgsim.%I for values in (%s)', partition_name, new.id);
+    execute format('alter table pgsim.embedding attach partition pgsim.%I for values in (%s)', partition_name, new.id::bigint);
     execute format(
         'create trigger guard_anchors_truncate before truncate on pgsim.%I'
         ' for each statement execute function pgsim.guard_anchors_truncate()', partition_name
@@ -197,6 +197,9 @@ as $$
 declare
     slices text;
 begin
+    -- A new slice changes this row. So a writer whose snapshot is older than a slice gets a serialization error here,
+    -- instead of not seeing the slice.
+    perform from pgsim.embedding_type t where t.id = old.embedding_type_id for share;
     select string_agg(distinct quote_ident(s.name), ', ') into slices
     from pgsim.slice_anchor a join pgsim.slice s on s.id = a.slice_id
     where a.workspace_id = old.workspace_id

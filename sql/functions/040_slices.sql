@@ -1,4 +1,4 @@
--- A slice and its view live and die together, whoever writes the row.
+-- A slice's view follows its row, whoever deletes or renames it; pgsim makes the view when it makes the slice.
 
 create or replace function pgsim.check_slice() returns trigger
 language plpgsql security definer
@@ -76,6 +76,31 @@ for each row execute function pgsim.follow_slice();
 
 comment on trigger follow_slice on pgsim.slice is 'Drops or renames the view of a slice with the slice.';
 
+-- Slices that refer to others go first: the views stand on each other as the slices do.
+create or replace function pgsim.delete_slices(slice_ids bigint[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    users text;
+begin
+    loop
+        delete from pgsim.slice s
+        where s.id = any(slice_ids) and not exists (select from pgsim.slice_use u where u.used_slice_id = s.id);
+        exit when not found;
+    end loop;
+    select string_agg(distinct quote_ident(s.name), ', ') into users
+    from pgsim.slice_use u join pgsim.slice s on s.id = u.slice_id
+    where u.used_slice_id = any(slice_ids);
+    if users is not null then
+        raise exception 'other slices refer to it: %', users using errcode = 'PS002', hint = 'delete those first';
+    end if;
+end
+$$;
+
+comment on function pgsim.delete_slices(bigint[]) is
+    'Deletes slices that may refer to each other; refused where another slice refers to one of them.';
+
 create or replace function pgsim.delete_workspace(workspace text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -87,7 +112,7 @@ begin
     if found_id is null then
         raise exception 'there is no workspace "%"', workspace using errcode = 'PS003';
     end if;
-    delete from pgsim.slice s where s.workspace_id = found_id;
+    perform pgsim.delete_slices(array(select s.id from pgsim.slice s where s.workspace_id = found_id));
     delete from pgsim.embedding_type t where t.workspace_id = found_id;
     delete from pgsim.data_row r where r.workspace_id = found_id;
     execute format('drop schema if exists %I', 'ws_' || workspace);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -132,6 +133,11 @@ def test_a_server_that_goes_away_meanwhile(alone: Cli) -> None:
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
+        # The signal takes a moment to arrive.
+        deadline = time.monotonic() + 20
+        others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        while conn.execute(others).fetchone() and time.monotonic() < deadline:
+            time.sleep(0.02)
         with db.transaction() as mine:
             mine.execute("select 1")
     assert alone("rows", "count").out == "0\n"
@@ -161,7 +167,7 @@ def test_interrupted(pgsim: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Rows, "count", stop)
-    assert pgsim("rows", "count", code=130).err == "interrupted; nothing was left half done\n"
+    assert pgsim("rows", "count", code=130).err == "interrupted\n"
 
 
 def test_an_import_that_is_interrupted_leaves_everything_as_it_was(pgsim: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,9 @@ import numpy as np
 import psycopg
 import pytest
 import zstandard
+
+from pgsim.app import Catalog
+from pgsim.config import Config
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -247,3 +252,20 @@ def test_only_the_first_thousand_errors_are_listed(filled: Cli) -> None:
     report = filled.json("embeddings", "import", "e", "-", stdin=data)
     assert check(report) == (1201, 1, 0, 1200)
     assert report["errors"][-1]["line"] == 1000
+
+
+def test_vectors_from_a_pipe(tmp_path: Path, database_url: str) -> None:
+    """A pipe is read once: nothing of its beginning is lost."""
+    with Catalog.open(Config.load({}, database_url=database_url)) as catalog:
+        catalog.workspaces.set_limits("default", {"min_vectors": 5000})
+        catalog.rows.add({"id": f"p{i}", "asset_type": "text"} for i in range(50))
+        catalog.embeddings.create("piped", 8)
+    lines = "".join(json.dumps({"id": f"p{i}", "vector": [i] * 8}) + "\n" for i in range(50))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(lines,))
+    writer.start()
+    with Catalog.open(Config.load({}, database_url=database_url)) as catalog:
+        report = catalog.embeddings.get("piped").import_file(str(pipe))
+    writer.join(20)
+    assert (report.inserted, report.rejected) == (50, 0)

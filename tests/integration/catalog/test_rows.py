@@ -307,8 +307,8 @@ def test_conditions_and_pages(rows: Rows) -> None:
     assert len(rows.list()) == 100
     assert len(rows.list(limit=None)) == 250
     where, params = sql.SQL("r.dataset = %(dataset)s"), {"dataset": "odd"}
-    assert rows.count(where=where, params=params) == 125
-    assert rows.list(where=where, params=params, limit=1)[0]["id"] == "001"
+    assert rows.count(fragment=where, params=params) == 125
+    assert rows.list(fragment=where, params=params, limit=1)[0]["id"] == "001"
 
 
 def add_type(db: Database, workspace_id: int, name: str, vectors: dict[str, list[float]]) -> int:

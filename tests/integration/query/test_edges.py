@@ -35,6 +35,7 @@ def test_a_tiny_vector_is_found_by_its_direction(catalog: Catalog) -> None:
     catalog.rows.add({"id": name, "asset_type": "text"} for name in names)
     space = catalog.embeddings.create("angles", 256, metric="cosine")
     space.add(names, vectors)
+    space.apply_settings({**space.kind.search_settings, "scan_us": 5.0, "walk_ms_10": 0.5, "walk_ms_100": 1.0})
     hits = catalog.search("angles", [vectors[17] * 1e12], score=(0, 1), limit=10)
     assert hits.plan["name"] == "index"
     assert hits[0].data_row_id == "r17"

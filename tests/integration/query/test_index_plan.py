@@ -36,7 +36,10 @@ def spaces(shared: Catalog) -> dict[str, NDArray[np.float32]]:
     found = {}
     for name, scale in SPACES.items():
         found[name] = make(scale)
-        shared.embeddings.create(name, DIMENSIONS).add(names, found[name])
+        space = shared.embeddings.create(name, DIMENSIONS)
+        space.add(names, found[name])
+        # The plans that are asserted must not hang on how busy the machine was when it measured.
+        space.apply_settings({**space.kind.search_settings, "scan_us": 5.0, "walk_ms_10": 0.5, "walk_ms_100": 1.0})
     return found
 
 

@@ -134,7 +134,8 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
     chosen = 0
     for settings in measured:
         conn.execute(
-            "update pgsim.embedding_type set index_operand = '%%s', index_scale = 1, search_settings = %s,"
+            "update pgsim.embedding_type set index_operand = pgsim.index_operand(dimensions, metric, 1),"
+            " index_scale = 1, search_settings = %s,"
             " calibration = %s",
             (Jsonb(settings), Jsonb({"quantiles": quantiles})),
         )

@@ -94,3 +94,12 @@ def test_a_cursor_comes_back(distance: float, name: str, half: float, power: flo
 def test_what_is_no_cursor(text: str) -> None:
     with pytest.raises(InvalidInputError):
         Cursor.decode(text, "d")
+
+
+def test_a_cursor_that_was_cut_off_or_lengthened_is_none() -> None:
+    digest = "0123456789abcdef"
+    text = Cursor(digest, 1.5, "row-14878", 20.0, 4.0).encode()
+    assert Cursor.decode(text, digest).data_row_id == "row-14878"
+    for changed in (text[:-1], text[:-2], text + "A", text + "AAAA", "A" + text[1:]):
+        with pytest.raises(InvalidInputError, match="cursor"):
+            Cursor.decode(changed, digest)

@@ -15,7 +15,7 @@ from pgsim.vectors.index import can_hold, choose_scale, largest_holdable, operan
 def test_operand() -> None:
     assert operand(512, 1.0, "public") % "e.vector" == "((e.vector)::public.halfvec(512))"
     assert operand(8, 2.0**-20, '"my schema"') % "v" == (
-        '(((v) operator("my schema".*) array_fill(9.5367431640625e-07::real, array[8])::"my schema".vector)'
+        '(((v) operator("my schema".*) array_fill((2::float8 ^ (-20))::real, array[8])::"my schema".vector)'
         '::"my schema".halfvec(8))'
     )
 
