@@ -18,9 +18,6 @@ MAX_LISTED_ERRORS: Final = 1000
 #: Largest finite half-precision number (IEEE 754 binary16).
 HALF_MAX: Final = 65504.0
 
-#: Off-the-shelf embedding types: reserved name -> dimensions.
-OFF_THE_SHELF: Final = {"clip-vit-b-32": 512, "all-mpnet-base-v2": 768}
-
 #: Keys of ``pgsim workspaces limits NAME --set key=value`` -> column of ``pgsim.workspace``.
 WORKSPACE_LIMITS: Final = (
     "custom_embedding_types",

@@ -88,7 +88,7 @@ def as_text(hits: Hits) -> str:
         lines.append(table(["data row", "score", "distance", "nearest anchor"], rows))
     elif hits.rows:
         lines.append(table(["data row"], [[m.data_row_id] for m in hits]))
-    summary = f"{len(hits)} rows"
+    summary = "1 row" if len(hits) == 1 else f"{len(hits)} rows"
     if hits.total is not None:
         summary += f" of {hits.total}"
     summary += ", exact" if hits.complete else ", through the index"

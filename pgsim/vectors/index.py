@@ -183,15 +183,6 @@ def build(
     return refresh(db, kind)
 
 
-def drop(db: Database, kind: EmbeddingType) -> EmbeddingType:
-    """Drop the index; the type is searched exactly from then on."""
-    with db.transaction() as conn:
-        conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", index_name(kind))))
-        values = {"operand": None, "scale": None, "settings": Jsonb({}), "embedding_type_id": kind.id}
-        conn.execute(query("store_index"), values)
-    return refresh(db, kind)
-
-
 def refresh(db: Database, kind: EmbeddingType) -> EmbeddingType:
     """Read the type again."""
     with db.transaction() as conn:

@@ -231,7 +231,7 @@ def test_the_one_searchable_type_need_not_be_named(shop: Shop) -> None:
         (["--anchor", "r001", "--filter", "{"], "JSON"),
         (["--anchor", "r001", "--filter", "[]"], ""),
         (["--anchor", "r001", "--filter", "@/nonexistent/file"], "cannot be read"),
-        (["--anchor", ""], "no such data row"),
+        (["--anchor", ""], "1 to 200 characters"),
     ],
 )
 def test_refused(shop: Shop, options: list[str], told: str) -> None:
