@@ -21,6 +21,8 @@ RANGE_MARGIN: Final = 1.5
 RANGE_SPARE: Final = 50.0
 #: Milliseconds to look one row up by its key and test a condition on it, measured on 60,000 rows of metadata.
 LOOKUP_MS: Final = 0.0025
+#: Milliseconds that an answer known to be exact may cost more; so small types are always searched exactly.
+EXACT_IS_WORTH_MS: Final = 1.0
 #: What an exact scan takes more for each further anchor: the part of it that is arithmetic.
 ANCHOR_SHARE: Final = 0.6
 
@@ -190,7 +192,7 @@ def choose(shape: Shape) -> Plan:
     }
     if ef_search > MAX_EF_SEARCH:
         return Plan("exact", "more candidates would be needed than the index gives", estimates=estimates)
-    if index_ms >= exact_ms:
+    if index_ms + EXACT_IS_WORTH_MS >= exact_ms:
         return Plan("exact", "comparing the rows that pass costs less than walking the index", estimates=estimates)
     return Plan("index", "walking the index costs less than comparing the rows", candidates, ef_search, estimates)
 

@@ -74,7 +74,7 @@ begin
     walk := greatest(
         walk_10 + greatest(walk_100 - walk_10, 0) / greatest(ef_100 - ef_10, 1) * (ef_search - ef_10), 0.5 * walk_10
     );
-    if ef_search > 1000 or (case combine when 'centroid' then 1 else anchors end) * walk
+    if ef_search > 1000 or (case combine when 'centroid' then 1 else anchors end) * walk + 1.0
         >= vectors * scan_us / 1000 * (1 + 0.6 * (anchors - 1)) then
         return;
     end if;
