@@ -207,7 +207,7 @@ begin
         and a.data_row_id = old.data_row_id;
     if slices is not null then
         raise exception 'data row "%" is an anchor of slices: %', old.data_row_id, slices
-            using errcode = 'PS002', hint = 'remove the anchor from the slices first';
+            using errcode = 'PS002', hint = 'delete those slices first';
     end if;
     return null;
 end
@@ -234,7 +234,7 @@ begin
     where a.workspace_id = old.workspace_id and a.data_row_id = old.id;
     if slices is not null then
         raise exception 'data row "%" is an anchor of slices: %', old.id, slices
-            using errcode = 'PS002', hint = 'remove the anchor from the slices first';
+            using errcode = 'PS002', hint = 'delete those slices first';
     end if;
     return old;
 end
@@ -260,7 +260,7 @@ begin
     where tg_table_name in ('embedding', 'embedding_' || a.embedding_type_id);
     if slices is not null then
         raise exception 'embeddings of anchors cannot be truncated; slices that use them: %', slices
-            using errcode = 'PS002', hint = 'remove the anchors from the slices first';
+            using errcode = 'PS002', hint = 'delete those slices first';
     end if;
     return null;
 end

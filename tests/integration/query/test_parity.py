@@ -142,7 +142,7 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
         index = Index.of(settings, {"quantiles": quantiles})
         grid = list(
             itertools.product(
-                (0, 1000, 60_000, 2_000_000),
+                (0, 1000, 2600, 2800, 3500, 60_000, 2_000_000),
                 (None, 1, 10, 11, 100, 500, 989, 2000),
                 (1, 3, 20),
                 ("nearest", "mean", "centroid"),
