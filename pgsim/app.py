@@ -18,9 +18,10 @@ from pgsim.types import Combine, Order
 from pgsim.vectors.space import Spaces
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from sqlalchemy import ColumnElement
 
     from pgsim.query.result import Hits
+    from pgsim.session import WorkspaceSession
 
 
 def connect(url: str | None = None, workspace: str | None = None) -> Catalog:
@@ -97,12 +98,13 @@ class Catalog:
     def search(
         self,
         embedding: str | int | None = None,
-        anchors: Iterable[Any] = (),
+        anchors: Iterable[Any] | None = None,
         *,
         not_anchors: Iterable[Any] = (),
         combine: str = Combine.NEAREST,
         score: tuple[float, float] = DEFAULT_SCORE_RANGE,
         where: Any = None,
+        score_from: str | None = None,
         limit: int | None = DEFAULT_SEARCH_LIMIT,
         order: str = Order.DESC,
         exclude_anchors: bool = False,
@@ -116,14 +118,18 @@ class Catalog:
         ----------
         embedding : str or int, optional
             The embedding type; may be left out where only one holds vectors of all anchor rows.
-        anchors, not_anchors : iterable of str, int or array_like
-            Positive and negative anchors: ids of data rows, or vectors of shape (d,).
+        anchors, not_anchors : iterable of str, int or array_like, optional
+            Positive and negative anchors: ids of data rows, or vectors of shape (d,). Without any, ``where`` alone says
+            which rows are found; the score is that of its similarity clause, and null where none gives one.
         combine : {"nearest", "mean", "centroid"}
             The smallest distance over the positive anchors, their mean, or the distance to the anchors' mean vector.
         score : (float, float)
             Least and greatest score, both ends inclusive.
         where : str, dict or Filter, optional
             Condition over data rows, such as ``"metadata.split = 'train'"``.
+        score_from : str, optional
+            Name of the similarity clause in ``where`` that scores come from; by default the only one at the top or in a
+            top-level ``and``.
         limit : int or None
             Rows at most; None is every row in range.
         order : {"desc", "asc"}
@@ -153,6 +159,7 @@ class Catalog:
             combine=combine,
             score=score,
             where=where,
+            score_from=score_from,
             limit=limit,
             order=order,
             exclude_anchors=exclude_anchors,
@@ -161,6 +168,31 @@ class Catalog:
             after=after,
         )
         return self._searcher.search(request)
+
+    def filter(self, where: Any, row: Any = None) -> ColumnElement[bool]:
+        """Make a SQLAlchemy condition of a filter, for anyone's ``select()``.
+
+        Parameters
+        ----------
+        where : str, dict or Filter
+            Condition over data rows, such as ``"metadata.split = 'train'"``; its similarity clauses take their anchors'
+            vectors and the score's constants now.
+        row : alias of DataRow, optional
+            The data row that it is about; by default ``pgsim.DataRow``.
+
+        Returns
+        -------
+        ColumnElement
+            True of this workspace's rows that match. SQLAlchemy compiles statements once that differ in values only.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError, LimitError
+        """
+        from pgsim.query.selectable import filter_rows
+
+        with self.db.autocommit() as conn:
+            return filter_rows(conn, self.workspace, where, row)
 
     def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:
         """Compare searches with their exact answers, over sampled anchors.
@@ -194,7 +226,7 @@ class Catalog:
         """
         return self._searcher.explain(request)
 
-    def session(self) -> Session:
+    def session(self) -> WorkspaceSession:
         """Open a SQLAlchemy session in this workspace.
 
         In it, ``pgsim.similar`` searches this workspace, and ``select(pgsim.DataRow)`` sees this workspace's rows only.

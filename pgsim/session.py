@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session, with_loader_criteria
 
-from pgsim.query.selectable import WORKSPACE_SETTING
+from pgsim.db.translate import translated
+from pgsim.query.selectable import WORKSPACE_SETTING, filter_rows
 from pgsim.tables import DataRow, Embedding, EmbeddingType, Slice, Workspace
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
     from sqlalchemy.orm import ORMExecuteState
 
     from pgsim.catalog.workspaces import Workspace as WorkspaceRecord
@@ -33,6 +34,12 @@ class WorkspaceSession(Session):
         self.workspace = workspace
         event.listen(self, "after_begin", self._name_workspace)
         event.listen(self, "do_orm_execute", self._only_workspace)
+
+    def filter(self, where: Any, row: Any = None) -> ColumnElement[bool]:
+        """Make a condition of a filter as ``Catalog.filter`` does, with what this session's transaction sees."""
+        driver: Any = self.connection().connection.driver_connection
+        with translated():
+            return filter_rows(driver, self.workspace, where, row)
 
     def _name_workspace(self, session: Session, transaction: Any, connection: Connection) -> None:
         connection.execute(

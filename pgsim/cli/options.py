@@ -39,11 +39,24 @@ Where = Annotated[
 FilterOption = Annotated[
     str | None, typer.Option("--filter", help="Condition as JSON, or @FILE.", metavar="JSON|@FILE", show_default=False)
 ]
+ScoreFrom = Annotated[
+    str | None,
+    typer.Option(help="Name of the condition's similarity clause that scores come from.", metavar="NAME"),
+]
 ExcludeAnchors = Annotated[bool, typer.Option("--exclude-anchors", help="Leave anchor rows out.")]
 
 
-def read_filter(where: str | None, filter_json: str | None) -> Filter | None:
+def read_filter(where: str | None, filter_json: str | None, score_from: str | None) -> Filter | None:
     """Read ``--where`` and ``--filter``; where both are given, both must hold."""
+    found = _read_filter(where, filter_json)
+    if score_from is None:
+        return found
+    if found is None:
+        raise InvalidInputError("--score-from names a similarity clause of --where W or --filter JSON")
+    return found.scored_from(score_from)
+
+
+def _read_filter(where: str | None, filter_json: str | None) -> Filter | None:
     from pgsim.filters.nodes import And, Filter
     from pgsim.filters.parse import parse
 
@@ -60,7 +73,9 @@ def read_filter(where: str | None, filter_json: str | None) -> Filter | None:
                 raise FileFormatError(f"{filter_json[1:]}: cannot be read: {reason}") from None
         found.append(Filter.from_json(text))
     if len(found) == 2:
-        return Filter(where=And(operands=(found[0].where, found[1].where)))
+        return Filter.from_json(
+            {"where": And(operands=(found[0].where, found[1].where)), "score_from": found[1].score_from}
+        )
     return found[0] if found else None
 
 
@@ -103,6 +118,6 @@ def read_limit(text: str | None, default: int | None) -> int | None:
         raise InvalidInputError(f'limit "{text}": a whole number, or none for every row') from None
 
 
-def read_anchors(anchors: list[str] | None, vectors: list[str] | None) -> list[Any]:
-    """Gather positive anchors: rows as given, then vectors in the order given."""
-    return [*(anchors or []), *(read_vector(path) for path in vectors or [])]
+def read_anchors(anchors: list[str] | None, vectors: list[str] | None) -> list[Any] | None:
+    """Gather positive anchors: rows as given, then vectors in the order given; None without any."""
+    return [*(anchors or []), *(read_vector(path) for path in vectors or [])] or None

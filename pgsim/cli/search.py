@@ -25,6 +25,7 @@ def search(
     max_score: options.MaxScore = None,
     where: options.Where = None,
     filter_json: options.FilterOption = None,
+    score_from: options.ScoreFrom = None,
     limit: Annotated[
         str | None, typer.Option(help="Rows at most, or none (default: 100).", metavar="N", show_default=False)
     ] = None,
@@ -39,7 +40,7 @@ def search(
         bool, typer.Option("--explain", help="Also show the plan, its SQL and the server's plan.")
     ] = False,
 ) -> None:
-    """Find data rows by their similarity to one to twenty anchors."""
+    """Find data rows by their similarity to one to twenty anchors, or by a condition alone."""
     state: State = ctx.obj
     with state.catalog() as catalog:
         hits = catalog.search(
@@ -48,7 +49,7 @@ def search(
             not_anchors=not_anchors or [],
             combine=combine,
             score=options.read_score(min_score, max_score),
-            where=options.read_filter(where, filter_json),
+            where=options.read_filter(where, filter_json, score_from),
             limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT),
             order=order,
             exclude_anchors=exclude_anchors,
@@ -81,9 +82,13 @@ def as_text(hits: Hits) -> str:
     lines = []
     if hits.rows and scored:
         rows = [
-            [m.data_row_id, f"{m.score:.4f}", f"{m.distance:.6g}", m.nearest_anchor or ""]
+            [
+                m.data_row_id,
+                "" if m.score is None else f"{m.score:.4f}",
+                "" if m.distance is None else f"{m.distance:.6g}",
+                m.nearest_anchor or "",
+            ]
             for m in hits
-            if m.score is not None and m.distance is not None
         ]
         lines.append(table(["data row", "score", "distance", "nearest anchor"], rows))
     elif hits.rows:

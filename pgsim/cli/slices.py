@@ -32,6 +32,7 @@ def create(
     max_score: options.MaxScore = None,
     where: options.Where = None,
     filter_json: options.FilterOption = None,
+    score_from: options.ScoreFrom = None,
     exclude_anchors: options.ExcludeAnchors = False,
     description: Annotated[str | None, typer.Option(help="What the slice is for.", show_default=False)] = None,
     limit: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -54,27 +55,20 @@ def create(
         if value:
             raise InvalidInputError(f"a slice holds a condition, and all of its rows: {option} is no part of one")
     positive = options.read_anchors(anchors, vectors)
-    condition = options.read_filter(where, filter_json)
+    condition = options.read_filter(where, filter_json, score_from)
+    if condition is None and not (positive or not_anchors or embedding):
+        raise InvalidInputError("a slice needs a condition: --anchor ID, --vector FILE, --where W or --filter JSON")
+    request = Request.of(
+        positive,
+        not_anchors or [],
+        embedding=embedding,
+        combine=combine,
+        score=options.read_score(min_score, max_score),
+        where=condition,
+        exclude_anchors=exclude_anchors,
+    )
     with state.catalog() as catalog:
-        if positive or not_anchors or embedding:
-            request = Request.of(
-                positive,
-                not_anchors or [],
-                embedding=embedding,
-                combine=combine,
-                score=options.read_score(min_score, max_score),
-                where=condition,
-                exclude_anchors=exclude_anchors,
-            )
-            record = catalog.slices.create(name, request, description=description)
-        elif condition is not None:
-            if combine != "nearest" or min_score is not None or max_score is not None or exclude_anchors:
-                raise InvalidInputError(
-                    "a score range, --combine and --exclude-anchors need an anchor: --anchor ID or --vector FILE"
-                )
-            record = catalog.slices.create(name, condition, description=description)
-        else:
-            raise InvalidInputError("a slice needs a condition: --anchor ID, --vector FILE, --where W or --filter JSON")
+        record = catalog.slices.create(name, request, description=description)
         document = catalog.slices.to_json(record)
     state.emit(document, f"slice {record.name} made; read it as {document['view']}")
 

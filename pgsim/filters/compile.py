@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from pgsim.errors import InvalidInputError
 from pgsim.filters import fulltext, metadata
 from pgsim.filters.kinds import JSON_FIELDS, Field, FieldKind, read_field
-from pgsim.filters.messages import path
+from pgsim.filters.messages import path, placed
 from pgsim.filters.metadata import COLLATION, bound, bound_list
 from pgsim.filters.nodes import (
     And,
@@ -65,7 +65,7 @@ class Context:
     has_embedding, in_slice, in_batch : callable, optional
         From the name to the condition; without it, such a leaf is refused.
     similar : callable, optional
-        From the similarity clause to the condition.
+        From the similarity clause, and whether it has to tell false from null, to the condition.
     """
 
     row: Any
@@ -74,7 +74,7 @@ class Context:
     has_embedding: Callable[[str], Condition] | None = None
     in_slice: Callable[[str], Condition] | None = None
     in_batch: Callable[[str], Condition] | None = None
-    similar: Callable[[SimilarityClause], Condition] | None = None
+    similar: Callable[[SimilarityClause, bool], Condition] | None = None
 
 
 def compile_filter(root: Filter | Node, context: Context) -> Condition:
@@ -99,23 +99,24 @@ def _compile(node: Node, context: Context, steps: Steps, *, exact: bool) -> Cond
         case Matches(words=words):
             return fulltext.matches(context.row, words, exact=exact)
         case HasEmbedding(name=name):
-            return _hook(context.has_embedding, "has_embedding", steps)(name)
+            return _call(context.has_embedding, "has_embedding", steps, name)
         case InSlice(name=name):
-            return _hook(context.in_slice, "in_slice", steps)(name)
+            return _call(context.in_slice, "in_slice", steps, name)
         case InBatch(name=name):
-            return _hook(context.in_batch, "in_batch", steps)(name)
+            return _call(context.in_batch, "in_batch", steps, name)
         case Similar(clause=clause):
-            return _hook(context.similar, "similar", steps)(clause)
+            return _call(context.similar, "similar", steps, clause, exact)
     target = read_field(node.field)
     if target.column in JSON_FIELDS:
         return _JsonLeaf(context, target, steps, exact).compile(node)
     return _column_leaf(node, context.row, target)
 
 
-def _hook(hook: Callable[[Any], Condition] | None, name: str, steps: Steps) -> Callable[[Any], Condition]:
+def _call(hook: Callable[..., Condition] | None, name: str, steps: Steps, *arguments: object) -> Condition:
     if hook is None:
         raise InvalidInputError(f"{path(*steps)}: the condition {name} cannot be used here")
-    return hook
+    with placed(path(*steps)):
+        return hook(*arguments)
 
 
 def _column_leaf(node: Node, row: Any, target: Field) -> Condition:

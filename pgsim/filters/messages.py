@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from pgsim.errors import InvalidInputError
+from pgsim.errors import InvalidInputError, LimitError, NotFoundError, NotSearchableError
 from pgsim.filters.values import shown
 
 T = TypeVar("T")
@@ -47,6 +48,17 @@ def path(*steps: str | int) -> str:
             name = step if step.isidentifier() else shown(step)
             text += f".{name}" if text else name
     return text
+
+
+@contextmanager
+def placed(place: str | None) -> Iterator[None]:
+    """Let what the database knows against a condition name the condition's place, such as ``where.and[1]``."""
+    try:
+        yield
+    except (InvalidInputError, LimitError, NotFoundError, NotSearchableError) as error:
+        if place is None:
+            raise
+        raise type(error)(f"{place}: {error}") from error
 
 
 def _words(details: ErrorDetails) -> str:

@@ -18,7 +18,7 @@ from pgsim.filters.checks import check_comparison, check_text_match
 from pgsim.filters.kinds import read_field
 from pgsim.filters.messages import describe, path, problem, validator
 from pgsim.filters.similarity import Model, Name, SimilarityClause, Text
-from pgsim.filters.values import check_value
+from pgsim.filters.values import check_value, shown
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 1000
@@ -236,18 +236,31 @@ class Filter(Model):
         The condition.
     version : int
         Version of the JSON form; 1.
+    score_from : str, optional
+        Name of the similarity clause that rows have their score from; by default the only one at the top or in a
+        top-level ``and``.
     """
 
     version: Literal[1] = 1
     where: Node
+    score_from: Name | None = None
 
     @model_validator(mode="after")
-    def _bounded(self) -> Filter:
-        for count, (_, _, depth) in enumerate(_walk(self.where), start=1):
+    def _check(self) -> Filter:
+        names: set[str] = set()
+        for count, (steps, node, depth) in enumerate(_walk(self.where), start=1):
             if depth > MAX_DEPTH:
                 raise problem(f"conditions are nested more than {MAX_DEPTH} deep", "where")
             if count > MAX_NODES:
                 raise problem(f"there are more than {MAX_NODES} conditions", "where")
+            if isinstance(node, Similar) and node.clause.name is not None:
+                if node.clause.name in names:
+                    raise problem(
+                        f"another clause has the name {shown(node.clause.name)} already", *steps, "similar", "name"
+                    )
+                names.add(node.clause.name)
+        if self.score_from is not None and self.score_from not in names:
+            raise problem(f"no similarity clause has the name {shown(self.score_from)}", "score_from")
         return self
 
     @classmethod
@@ -267,6 +280,16 @@ class Filter(Model):
         except ValidationError as error:
             place, message = describe(error)
             raise InvalidInputError(f"{place or 'filter'}: {message}") from error
+
+    def scored_from(self, name: str) -> Filter:
+        """Return the same condition, with the score of the similarity clause of that name.
+
+        Raises
+        ------
+        InvalidInputError
+            No clause has it.
+        """
+        return Filter.from_json({"where": self.where, "score_from": name})
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form as plain objects; defaults are spelled out, so that the meaning stays."""

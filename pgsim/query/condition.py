@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, walk
+from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Similar, walk
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from sqlalchemy import ClauseElement
 
     from pgsim.catalog.workspaces import Workspace
-    from pgsim.filters.compile import Context
 
 
 def compile_where(
@@ -31,12 +31,13 @@ def compile_where(
     # A search without conditions need not wait for SQLAlchemy.
     from sqlalchemy.orm import aliased
 
+    from pgsim.filters.compile import compile_filter
     from pgsim.query.hooks import context
     from pgsim.tables import DataRow
 
-    if any(isinstance(node, HasEmbedding | InSlice | InBatch) for _, node in walk(where)):
-        # What a name stands for can change.
-        return _print(where, context(conn, workspace, aliased(DataRow, name="r")))
+    if any(isinstance(node, HasEmbedding | InSlice | InBatch | Similar) for _, node in walk(where)):
+        # What a name stands for can change, and an anchor's vector too.
+        return print_sql(compile_filter(where, context(conn, workspace, aliased(DataRow, name="r"))))
     text, values = _print_once(where.model_dump_json(by_alias=True))
     return text, dict(values)
 
@@ -45,20 +46,19 @@ def compile_where(
 def _print_once(where: str) -> tuple[str, dict[str, Any]]:
     from sqlalchemy.orm import aliased
 
-    from pgsim.filters.compile import Context
+    from pgsim.filters.compile import Context, compile_filter
     from pgsim.tables import DataRow
 
     # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
-    return _print(Filter.from_json(where), Context(row=aliased(DataRow, name="r")))
+    return print_sql(compile_filter(Filter.from_json(where), Context(row=aliased(DataRow, name="r"))))
 
 
-def _print(where: Filter, names: Context) -> tuple[str, dict[str, Any]]:
+def print_sql(element: ClauseElement) -> tuple[str, dict[str, Any]]:
+    """Print a statement, or a part of one, as SQL text for psycopg, with the values that it binds."""
     from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-    from pgsim.filters.compile import compile_filter
-
     dialect: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-    compiled = compile_filter(where, names).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    compiled: Any = element.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     values = {}
     for name, value in compiled.params.items():
         # What SQLAlchemy does to a value on its way to psycopg, such as wrapping JSON.

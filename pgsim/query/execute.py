@@ -96,6 +96,10 @@ class Searcher:
         InvalidInputError
             A vector of another length, a cursor of another search, or a condition that does not fit.
         """
+        if not request.anchors:
+            from pgsim.query.filtered import search_filter
+
+            return search_filter(self._db, self._workspace, request, self.search)
         known = None if request.embedding is None else self._types.get(request.embedding)
         if known is not None:
             try:
@@ -129,6 +133,10 @@ class Searcher:
             ``name``, ``reason`` and ``estimates`` of the plan, its ``settings``, the ``sql`` and, as lines, the
             ``server_plan`` that the database makes of it.
         """
+        if not request.anchors:
+            from pgsim.query.filtered import explain_filter
+
+            return explain_filter(self._db, self._workspace, request, self.explain)
         with self._db.autocommit() as conn:
             found, plan = self._fresh(conn, request)
             settings: dict[str, str] = {}

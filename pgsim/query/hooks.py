@@ -1,4 +1,4 @@
-"""What a filter may refer to beyond the row itself: embeddings and slices, looked up in the database."""
+"""What a filter may refer to beyond the row itself: embeddings, slices and anchors, looked up in the database."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
 from pgsim.filters.outer import outer
+from pgsim.query.clause_terms import MakeClause, bound_clause
 from pgsim.tables import Embedding
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
+    from pgsim.filters.similarity import SimilarityClause
 
 
-def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
+def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: MakeClause = bound_clause) -> Context:
     """Make the context that a filter over a workspace's rows is compiled in.
 
     Parameters
@@ -30,6 +32,8 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         Whose.
     row : type of DataRow, or an alias of it
         Where the columns are taken from.
+    make_clause : callable, optional
+        Makes the expressions of similarity clauses; by default with the vectors and constants as they are now.
     """
 
     def has_embedding(name: str) -> ColumnElement[bool]:
@@ -47,4 +51,7 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         view = table(found[1], column("data_row_id"), schema=f"ws_{workspace.name}")
         return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
-    return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice)
+    def similar(clause: SimilarityClause, exact: bool) -> ColumnElement[bool]:
+        return make_clause(conn, workspace, clause).holds(row, exact=exact)
+
+    return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice, similar=similar)

@@ -27,7 +27,7 @@ class Request:
     Attributes
     ----------
     anchors, not_anchors : tuple of Anchor
-        Positive (at least one) and negative anchors.
+        Positive and negative anchors; none where the condition alone says which rows, and in what order.
     embedding : str or None
         Name or id of the embedding type; None where the anchors leave one.
     combine : Combine
@@ -67,13 +67,14 @@ class Request:
     @classmethod
     def of(
         cls,
-        anchors: Iterable[Any],
+        anchors: Iterable[Any] | None,
         not_anchors: Iterable[Any] = (),
         *,
         embedding: str | int | None = None,
         combine: str = Combine.NEAREST,
         score: tuple[float, float] = DEFAULT_SCORE_RANGE,
         where: Any = None,
+        score_from: str | None = None,
         limit: int | None = DEFAULT_SEARCH_LIMIT,
         order: str = Order.DESC,
         exclude_anchors: bool = False,
@@ -81,20 +82,20 @@ class Request:
         count: bool = False,
         after: str | None = None,
     ) -> Request:
-        """Check what a caller gave.
+        """Check what a caller gave; without anchors (None, which an empty list is not) the condition alone decides.
 
         Raises
         ------
         InvalidInputError
-            No positive anchor, an anchor twice, a score outside [0, 1], a range the wrong way round, a negative limit,
-            an unknown combination or order, or a condition that cannot be read.
+            No positive anchor and no condition, an anchor twice, a score outside [0, 1], a range the wrong way round, a
+            negative limit, an unknown combination or order, a condition that cannot be read, or options that need
+            anchors without any.
         """
-        for given in (anchors, not_anchors):
-            if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-                raise InvalidInputError("anchors are a list: write [anchor]")
-        positive, negative = tuple(map(as_anchor, anchors)), tuple(map(as_anchor, not_anchors))
-        if not positive:
-            raise InvalidInputError("a search needs at least one positive anchor")
+        positive, negative = _anchors(() if anchors is None else anchors), _anchors(not_anchors)
+        condition = read_filter(where, score_from)
+        alone = anchors is None and not negative and condition is not None
+        if not positive and not alone:
+            raise InvalidInputError("a search needs at least one positive anchor, or a condition alone")
         seen: set[Anchor] = set()
         for anchor, label in zip(positive + negative, labels(positive + negative), strict=True):
             if anchor in seen:
@@ -117,6 +118,12 @@ class Request:
             raise InvalidInputError(f"limit is {limit}: a whole number from 0 to {MAX_LIMIT}, or none for every row")
         if after is not None and not isinstance(after, str):
             raise InvalidInputError("a cursor is a text, as the page before returned it")
+        if alone and (embedding is not None or combine != Combine.NEAREST or exclude_anchors):
+            raise InvalidInputError("an embedding type, combine and exclude_anchors need an anchor")
+        if alone and (low, high) != DEFAULT_SCORE_RANGE:
+            raise InvalidInputError("a score range needs an anchor; a similarity clause of the condition has its own")
+        if not alone and condition is not None and condition.score_from is not None:
+            raise InvalidInputError("score_from is for a condition alone: with anchors, the score is theirs")
         return cls(
             anchors=positive,
             not_anchors=negative,
@@ -124,7 +131,7 @@ class Request:
             combine=Combine(combine),
             min_score=float(low),
             max_score=float(high),
-            where=_filter(where),
+            where=condition,
             limit=limit,
             order=Order(order),
             exclude_anchors=exclude_anchors,
@@ -155,17 +162,35 @@ class Request:
         return replace(self, after=after, count=False)
 
 
-def _filter(where: Any) -> Filter | None:
+def _anchors(given: Any) -> tuple[Anchor, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidInputError("anchors are a list: write [anchor]")
+    return tuple(map(as_anchor, given))
+
+
+def read_filter(where: Any, score_from: str | None = None) -> Filter | None:
+    """Read a condition as a caller gives it: text, a JSON tree or a filter; None is none.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none, or no similarity clause of it is named ``score_from``.
+    """
     from pgsim.filters.nodes import Filter
 
     match where:
-        case None | Filter():
-            return where
+        case None:
+            if score_from is not None:
+                raise InvalidInputError("score_from names a similarity clause of a condition, and there is none")
+            return None
+        case Filter():
+            condition = where
         case str():
             from pgsim.filters.parse import parse
 
-            return parse(where)
+            condition = parse(where)
         case dict():
-            return Filter.from_json(where)
+            condition = Filter.from_json(where)
         case _:
             raise InvalidInputError("where is a condition as text, a JSON tree or a Filter")
+    return condition if score_from is None else condition.scored_from(score_from)

@@ -82,15 +82,6 @@ def find_type(conn: Connection[Any], workspace: Workspace, name: str) -> KnownTy
     return KnownType(kind, version, anchors, vectors, estimates[0], estimates[1], index)
 
 
-def require_searchable(conn: Connection[Any], kind: EmbeddingType, request: Request) -> None:
-    """Refuse what a search would be refused: a collecting type, or too many anchors."""
-    row = conn.execute(query("search_limits"), {"workspace_id": kind.workspace_id}).fetchone()
-    if row is None:
-        raise NotFoundError("the workspace is gone")
-    check_anchors(len(request.anchors) + len(request.not_anchors), row[0])
-    check_searchable(conn, kind, row[1])
-
-
 def check_anchors(given: int, limit: int) -> None:
     """Refuse more anchors than the workspace allows."""
     if given > limit:
@@ -110,11 +101,11 @@ def check_searchable(conn: Connection[Any], kind: EmbeddingType, min_vectors: in
     raise NotSearchableError(f'embedding type "{kind.name}" is still collecting: {step}')
 
 
-def default_type(conn: Connection[Any], workspace: Workspace, request: Request) -> str:
-    """Name the one searchable type in which every anchor row has a vector."""
+def default_type(conn: Connection[Any], workspace: Workspace, request: Request, how: str = "--embedding NAME") -> str:
+    """Name the one searchable type in which every anchor row has a vector; ``how`` tells people to name another."""
     ids = list(dict.fromkeys(request.rows))
     if not ids:
-        raise InvalidInputError("a search by vectors alone needs an embedding type: --embedding NAME")
+        raise InvalidInputError(f"a search by vectors alone needs an embedding type: {how}")
     found = conn.execute(query("types_with_vectors_of"), {"workspace_id": workspace.id, "ids": ids}).fetchall()
     if len(found) == 1:
         return str(found[0][0])
@@ -128,9 +119,9 @@ def default_type(conn: Connection[Any], workspace: Workspace, request: Request) 
         for name in ids:
             if name not in known:
                 raise NotFoundError(f'anchor "{name}": there is no such data row')
-        raise NotFoundError("no searchable embedding type holds a vector of every anchor; name one: --embedding NAME")
+        raise NotFoundError(f"no searchable embedding type holds a vector of every anchor; name one: {how}")
     names = ", ".join(row[0] for row in found)
-    raise InvalidInputError(f"the anchors have vectors of several embedding types; name one with --embedding: {names}")
+    raise InvalidInputError(f"the anchors have vectors of several embedding types, {names}; name one: {how}")
 
 
 def anchor_vectors(

@@ -1,18 +1,26 @@
-"""``pgsim.similar`` as a SQLAlchemy selectable, for anyone's ``select()``."""
+"""``pgsim.similar`` as a SQLAlchemy selectable and a filter as a condition, for anyone's ``select()``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, Integer, TableValuedAlias, Text, bindparam, column, func
+from sqlalchemy import ColumnElement, Double, Integer, TableValuedAlias, Text, and_, bindparam, column, func
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pgsim.errors import InvalidInputError
+from pgsim.filters.compile import compile_filter
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_WORKSPACE
 from pgsim.query.anchors import RowAnchor
-from pgsim.query.request import Request
+from pgsim.query.hooks import context
+from pgsim.query.request import Request, read_filter
+from pgsim.tables import DataRow
 from pgsim.types import Combine
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
 
 #: Setting of a database session that names its workspace; sessions of a catalog have it.
 WORKSPACE_SETTING = "pgsim.workspace"
@@ -82,3 +90,25 @@ def similar(
         column("distance", Double()),
         column("nearest_anchor", Text()),
     )
+
+
+def filter_rows(conn: Connection[Any], workspace: Workspace, where: Any, row: Any = None) -> ColumnElement[bool]:
+    """Make a condition of a filter.
+
+    Parameters
+    ----------
+    conn : Connection
+        Looks up what the filter names, and reads its anchors' vectors.
+    workspace : Workspace
+        Whose rows.
+    where : str, dict or Filter
+        The filter.
+    row : alias of DataRow, optional
+        What the condition is about.
+    """
+    definition = read_filter(where)
+    if definition is None:
+        raise InvalidInputError("a filter is a condition as text, a JSON tree or a Filter")
+    about = DataRow if row is None else row
+    # Ids say which row only together with the workspace.
+    return and_(about.workspace_id == workspace.id, compile_filter(definition, context(conn, workspace, about)))

@@ -15,15 +15,17 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError
-from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, walk
+from pgsim.filters.clauses import clauses, map_clauses, score_source
+from pgsim.filters.messages import placed
+from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Similar, walk
+from pgsim.filters.similarity import SimilarityClause
 from pgsim.filters.values import clean
+from pgsim.query.clause_search import clause_request, clause_type, read_clause
 from pgsim.query.execute import Searcher
 from pgsim.query.request import Request
-from pgsim.query.resolve import anchor_vectors, centroid, default_type, require_searchable
 from pgsim.query.result import Hits, Match
-from pgsim.slices.definition import as_request, define, release_anchor, split
+from pgsim.slices.definition import define, release_anchors, search_clause
 from pgsim.slices.view import schema_name, select_rows
-from pgsim.types import Combine
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -41,8 +43,8 @@ _VIEW_COMMENTS = {
     "dataset": "The dataset the asset came with.",
     "metadata": "The user's own fields.",
     "created_at": "When the row was made.",
-    "score": "Similarity to the slice's anchors, in [0, 1]; null without a similarity clause.",
-    "nearest_anchor": "The individually nearest positive anchor.",
+    "score": "Similarity to the anchors of the clause that gives the score, in [0, 1]; null without one.",
+    "nearest_anchor": "The individually nearest positive anchor of that clause.",
 }
 
 
@@ -106,13 +108,9 @@ class Slices:
         AlreadyExistsError, LimitError, NotFoundError, NotSearchableError
         """
         check_name(name)
-        request, definition = self._read(condition)
+        own, where = self._read(condition)
         with self._db.transaction() as conn:
-            kind = None
-            if request is not None:
-                kind = self._kind(conn, request)
-                definition = define(request, kind.name)
-            assert definition is not None  # noqa: S101 - _read gives one or the other
+            definition = self._settle(conn, own, where)
             values = {
                 "workspace_id": self._workspace.id,
                 "name": name,
@@ -122,54 +120,64 @@ class Slices:
             with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
                 record = cursor.execute(query("insert_slice").format(columns=_COLUMNS), values).fetchone()
             assert record is not None  # noqa: S101 - insert ... returning
-            self._attach(conn, record, definition, kind)
+            self._attach(conn, record, definition)
         return record
 
-    def _read(self, condition: Any) -> tuple[Request | None, Filter | None]:
+    def _read(self, condition: Any) -> tuple[SimilarityClause | None, Filter | None]:
+        """Take a condition apart into a search's own clause and its filter."""
         match condition:
             case Request():
-                return condition, None
+                return (search_clause(condition) if condition.anchors else None), condition.where
             case Filter():
-                definition = condition
+                return None, condition
             case str():
                 from pgsim.filters.parse import parse
 
-                definition = parse(condition)
+                return None, parse(condition)
             case Mapping():
-                definition = Filter.from_json(dict(condition))
+                return None, Filter.from_json(dict(condition))
             case _:
                 raise InvalidInputError("a slice is made of a search, a filter or a condition as text")
-        clause, _ = split(definition)
-        return (as_request(definition, clause.embedding or "") if clause else None), definition
 
-    def _kind(self, conn: Connection[Any], request: Request) -> EmbeddingType:
-        """Find what a request searches, and check that it could be searched now."""
-        name = request.embedding or default_type(conn, self._workspace, request)
-        kind = find_embedding_type(conn, self._workspace.id, name)
-        require_searchable(conn, kind, request)
-        if request.rows:
-            conn.execute(query("touch_embedding_type"), {"embedding_type_id": kind.id})
-            values = {"ids": list(request.rows)}
-            conn.execute(query("lock_anchor_embeddings").format(partition=kind.partition), values)
-        vectors = anchor_vectors(conn, kind, request.anchors + request.not_anchors)
-        if request.combine is Combine.CENTROID:
-            centroid(kind, vectors[: len(request.anchors)])
-        return kind
+    def _settle(self, conn: Connection[Any], own: SimilarityClause | None, where: Filter | None) -> Filter:
+        """Refuse clauses that could not be searched now, name their embedding types, and hold the anchors' vectors."""
+        standing: list[tuple[str | None, SimilarityClause]] = [] if own is None else [(None, own)]
+        standing += [] if where is None else clauses(where)
+        anchors: dict[int, tuple[EmbeddingType, set[str]]] = {}
+        names: dict[str | None, str] = {}
+        for place, clause in standing:
+            with placed(place):
+                kind = clause_type(conn, self._workspace, clause)
+                anchors.setdefault(kind.id, (kind, set()))[1].update(clause_request(clause).rows)
+                names[place] = kind.name
+        # In one order, so that two slices that are being made do not wait for each other.
+        for _, (kind, ids) in sorted(anchors.items()):
+            if ids:
+                conn.execute(query("touch_embedding_type"), {"embedding_type_id": kind.id})
+                statement = query("lock_anchor_embeddings").format(partition=kind.partition)
+                conn.execute(statement, {"ids": sorted(ids)})
 
-    def _attach(
-        self, conn: Connection[Any], record: SliceRecord, definition: Filter, kind: EmbeddingType | None
-    ) -> None:
+        def settled(place: str | None, clause: SimilarityClause) -> SimilarityClause:
+            with placed(place):
+                read_clause(conn, self._workspace, clause)
+            return clause.model_copy(update={"embedding": names[place]})
+
+        return define(
+            None if own is None else settled(None, own), None if where is None else map_clauses(where, settled)
+        )
+
+    def _attach(self, conn: Connection[Any], record: SliceRecord, definition: Filter) -> None:
         """Store what the slice depends on, and make its view."""
-        clause, conditions = split(definition)
-        request = None if clause is None or kind is None else as_request(definition, kind.name)
         keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": self._workspace.id}
         conn.execute(query("clear_slice_dependencies"), keys)
-        if kind is not None and request is not None:
-            keys["embedding_type_id"] = kind.id
-            conn.execute(query("insert_slice_embedding_type"), keys)
-            conn.execute(query("insert_slice_anchors"), {**keys, "ids": list(request.rows)})
         for _, node in walk(definition):
             match node:
+                case Similar(clause=clause):
+                    kind = clause_type(conn, self._workspace, clause)
+                    searched = {**keys, "embedding_type_id": kind.id}
+                    conn.execute(query("insert_slice_embedding_type"), searched)
+                    ids = list(clause_request(clause).rows)
+                    conn.execute(query("insert_slice_anchors"), {**searched, "ids": ids})
                 case HasEmbedding(name=name):
                     named = find_embedding_type(conn, self._workspace.id, name)
                     conn.execute(query("insert_slice_embedding_type"), {**keys, "embedding_type_id": named.id})
@@ -178,9 +186,9 @@ class Slices:
                     if used is None:
                         raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
                     conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used[0]})
-        self._make_view(conn, record, select_rows(conn, self._workspace, kind, request, conditions))
+        self._make_view(conn, record, select_rows(conn, self._workspace, definition))
 
-    def _make_view(self, conn: Connection[Any], record: SliceRecord, body: sql.Composed) -> None:
+    def _make_view(self, conn: Connection[Any], record: SliceRecord, body: sql.SQL) -> None:
         schema = sql.Identifier(schema_name(self._workspace))
         view = sql.Identifier(schema_name(self._workspace), record.name)
         conn.execute(sql.SQL("create schema if not exists {}").format(schema))
@@ -244,7 +252,7 @@ class Slices:
         return int(row[0]) if row is not None else 0
 
     def rows(self, name: str | int, *, limit: int | None = 100, after: str | None = None, count: bool = False) -> Hits:
-        """Read the rows of a slice: most similar first, or by id where it has no similarity clause.
+        """Read the rows of a slice: most similar first, or by id where nothing gives a score.
 
         Parameters
         ----------
@@ -259,11 +267,11 @@ class Slices:
         """
         record = self.get(name)
         definition = Filter.from_json(record.definition)
-        clause, _ = split(definition)
-        if clause is not None:
-            request = as_request(definition, clause.embedding or "", limit=limit, after=after, count=count, exact=True)
-            return self._searcher.search(request)
-        return self._plain_rows(record, limit, after, count=count)
+        if score_source(definition) is None:
+            return self._plain_rows(record, limit, after, count=count)
+        return self._searcher.search(
+            Request.of(None, where=definition, limit=limit, after=after, count=count, exact=True)
+        )
 
     def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
         # With values to bind, a percent sign in the name would be read as a placeholder.
@@ -285,7 +293,7 @@ class Slices:
             total=self.count(record.name) if count else None,
             next=page[-1] if more and page else None,
             nearest_outside=None,
-            plan={"name": "filter", "reason": "the slice has no similarity clause"},
+            plan={"name": "filter", "reason": "no similarity clause gives the rows a score: they are read by id"},
         )
 
     def delete(self, name: str | int) -> SliceRecord:
@@ -305,37 +313,30 @@ class Slices:
         list of str
             Names of the slices that were changed.
         """
-        values = {"workspace_id": self._workspace.id, "ids": list(ids)}
-        found = conn.execute(query("slices_of_anchors"), values).fetchall()
+        gone = list(ids)
+        values = {"workspace_id": self._workspace.id, "ids": gone}
         changed: list[str] = []
-        for slice_id, name, data_row_id, kind_id in found:
+
+        def released(_: str, clause: SimilarityClause) -> SimilarityClause:
+            statement = query("stored_vectors").format(partition=clause_type(conn, self._workspace, clause).partition)
+            vectors = {name: vector.to_numpy().tolist() for name, vector in conn.execute(statement, {"ids": gone})}
+            return release_anchors(clause, vectors)
+
+        for (slice_id,) in conn.execute(query("slices_of_anchors"), values).fetchall():
             with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
                 record = cursor.execute(
                     sql.SQL("select {} from pgsim.slice where id = %s for update").format(_COLUMNS), (slice_id,)
                 ).fetchone()
             if record is None:
                 continue
-            row = conn.execute(
-                sql.SQL("select vector from {} where data_row_id = %s").format(
-                    sql.Identifier("pgsim", f"embedding_{kind_id}")
-                ),
-                (data_row_id,),
-            ).fetchone()
-            if row is None:
-                continue
-            vector = [float(x) for x in row[0].to_numpy()]
-            definition = release_anchor(Filter.from_json(record.definition), data_row_id, vector)
-            clause, _ = split(definition)
-            kind = None
-            if clause is not None:
-                kind = find_embedding_type(conn, self._workspace.id, clause.embedding or "")
+            definition = map_clauses(Filter.from_json(record.definition), released)
             conn.execute(
                 query("update_slice_definition"),
                 {"definition": Jsonb(definition.to_json()), "slice_id": slice_id},
             )
-            self._attach(conn, record, definition, kind)
-            changed.append(name)
-        return sorted(set(changed))
+            self._attach(conn, record, definition)
+            changed.append(record.name)
+        return sorted(changed)
 
 
 def check_name(name: str) -> None:

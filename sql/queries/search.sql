@@ -14,6 +14,3 @@ select a.id, e.vector, r.id is not null
 from unnest(%(ids)s::text[]) a (id)
 left join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = a.id collate "C"
 left join {partition} e on e.data_row_id = a.id collate "C";
-
--- name: search_limits
-select max_anchors, min_vectors from pgsim.workspace where id = %(workspace_id)s;

@@ -37,7 +37,8 @@ on conflict do nothing;
 
 -- name: insert_slice_anchors
 insert into pgsim.slice_anchor (slice_id, embedding_type_id, workspace_id, data_row_id)
-select %(slice_id)s, %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)s::text[]);
+select %(slice_id)s, %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)s::text[])
+on conflict do nothing;
 
 -- name: lock_anchor_embeddings
 -- A session that deletes one of them waits for this one, and then finds the anchor.
@@ -50,7 +51,9 @@ order by name = %(name)s desc
 limit 1;
 
 -- name: slices_of_anchors
-select distinct s.id, s.name, a.data_row_id, a.embedding_type_id
-from pgsim.slice s join pgsim.slice_anchor a on a.slice_id = s.id
-where a.workspace_id = %(workspace_id)s and a.data_row_id = any(%(ids)s)
-order by s.id, a.data_row_id;
+select distinct slice_id from pgsim.slice_anchor
+where workspace_id = %(workspace_id)s and data_row_id = any(%(ids)s)
+order by slice_id;
+
+-- name: stored_vectors
+select data_row_id, vector from {partition} where data_row_id = any(%(ids)s);

@@ -22,7 +22,7 @@ CONTEXT = Context(
     has_embedding=lambda name: literal(name) == "has_embedding",
     in_slice=lambda name: literal(name) == "in_slice",
     in_batch=lambda name: literal(name) == "in_batch",
-    similar=lambda clause: literal(clause.embedding) == "similar",
+    similar=lambda clause, _: literal(clause.embedding) == "similar",
 )
 FILTERS = {
     "text_equal": "dataset = 'a'",

@@ -1,0 +1,203 @@
+"""A search without anchors: the rows that match a filter, by the score of one of its similarity clauses.
+
+Where that clause has to hold for every row, this is the search by the clause's anchors, and takes the same plans.
+Elsewhere the rows are read exactly: by the clause's score, or by id where nothing gives one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ColumnElement, Double, Select, Text, func, literal_column, select, tuple_
+
+from pgsim.errors import PgsimError
+from pgsim.filters.clauses import score_source
+from pgsim.filters.messages import placed
+from pgsim.filters.metadata import bound
+from pgsim.query.clause_search import clause_request, clause_type
+from pgsim.query.clause_terms import bound_clause
+from pgsim.query.condition import print_sql
+from pgsim.query.matches import Matches, match_rows
+from pgsim.query.result import Cursor, Hits, Match
+from pgsim.types import Order
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+    from pgsim.db.engine import Database
+    from pgsim.filters.nodes import Filter
+    from pgsim.filters.similarity import SimilarityClause
+    from pgsim.query.clause import Clause
+    from pgsim.query.request import Request
+
+#: What a cursor holds where the last row has no distance, and where nothing gives a score.
+_NO_DISTANCE: Final = -1.0
+_NO_CONSTANTS: Final = (1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A request with the rows that match it; with the type and the constants of their scores, where they have any."""
+
+    request: Request
+    matches: Matches
+    cursor: Cursor | None
+    embedding: str | None = None
+    constants: tuple[float, float] = _NO_CONSTANTS
+
+
+def search_filter(db: Database, workspace: Workspace, request: Request, by_anchors: Callable[[Request], Hits]) -> Hits:
+    """Answer a search that has a filter and no anchors.
+
+    Parameters
+    ----------
+    db : Database
+        Where.
+    workspace : Workspace
+        Whose rows.
+    request : Request
+        The search.
+    by_anchors : callable
+        Answers a search by anchors.
+
+    Raises
+    ------
+    InvalidInputError, LimitError, NotFoundError, NotSearchableError
+        As for a search by anchors; what is wrong with a clause of the filter names the clause's place.
+    """
+    anchored = as_anchored(request)
+    if anchored is not None:
+        try:
+            return replace(by_anchors(anchored), request=request)
+        except PgsimError:
+            with db.autocommit() as conn:
+                # Raises the same, with its place in the filter as it was given.
+                match_rows(conn, workspace, _where(request))
+            raise
+    with db.autocommit() as conn:
+        found = _find(conn, workspace, request)
+        text, values = print_sql(select_page(found.matches, request, found.cursor))
+        rows = conn.execute(text, values).fetchall()
+        total = _count(conn, found.matches) if request.count else None
+    page = [Match(name, score, distance, nearest) for name, distance, score, nearest in rows[: request.limit]]
+    following = None
+    if len(page) < len(rows) and page:
+        distance = _NO_DISTANCE if page[-1].distance is None else page[-1].distance
+        following = Cursor(request.digest(), distance, page[-1].data_row_id, *found.constants).encode()
+    return Hits(
+        rows=page,
+        request=request,
+        embedding=found.embedding,
+        complete=True,
+        total=total,
+        next=following,
+        nearest_outside=None,
+        plan=_plan(found),
+        fetch=lambda after: search_filter(db, workspace, after, by_anchors),
+    )
+
+
+def explain_filter(
+    db: Database, workspace: Workspace, request: Request, by_anchors: Callable[[Request], dict[str, Any]]
+) -> dict[str, Any]:
+    """Tell how a search that has a filter and no anchors would be answered; as ``Searcher.explain`` does."""
+    anchored = as_anchored(request)
+    if anchored is not None:
+        return by_anchors(anchored)
+    with db.autocommit() as conn:
+        found = _find(conn, workspace, request)
+        text, values = print_sql(select_page(found.matches, request, found.cursor))
+        lines = [row[0] for row in conn.execute(f"explain {text}", values).fetchall()]
+    return {**_plan(found), "settings": {}, "sql": text, "server_plan": lines}
+
+
+def as_anchored(request: Request) -> Request | None:
+    """Make the search by anchors that a search by a filter is; None where it is none."""
+    source = score_source(_where(request))
+    if source is None or not source.required:
+        return None
+    with placed(source.place):
+        by_clause = clause_request(source.clause)
+    return replace(
+        by_clause,
+        where=source.rest,
+        limit=request.limit,
+        order=request.order,
+        exact=request.exact,
+        count=request.count,
+        after=request.after,
+    )
+
+
+def select_page(matches: Matches, request: Request, cursor: Cursor | None) -> Select[Any]:
+    """Make the statement that reads one page: ``data_row_id, distance, score, nearest``.
+
+    Parameters
+    ----------
+    matches : Matches
+        The rows that match.
+    request : Request
+        Its order and limit; one row more is read, which tells whether there is a next page.
+    cursor : Cursor or None
+        The page before.
+    """
+    columns = (
+        matches.row.id.label("data_row_id"),
+        matches.distance.label("distance"),
+        matches.score.label("score"),
+        matches.nearest.label("nearest"),
+    )
+    statement = select(*columns).select_from(matches.source).where(matches.condition)
+    keys: list[ColumnElement[Any]] = [matches.row.id]
+    if matches.clause is not None:
+        # Rows without a distance come last in either order: NaN is above every number.
+        distance = matches.distance if request.order is Order.DESC else -matches.distance
+        keys.insert(0, func.coalesce(distance, literal_column("'NaN'::float8", Double())))
+    if cursor is not None:
+        after: list[ColumnElement[Any]] = [bound(cursor.data_row_id, Text())]
+        if matches.clause is not None:
+            reached = math.nan if cursor.distance < 0 else cursor.distance
+            after.insert(0, bound(reached if request.order is Order.DESC else -reached, Double()))
+        statement = statement.where(tuple_(*keys) > tuple_(*after))
+    if request.limit is not None:
+        statement = statement.limit(literal_column(str(request.limit + 1)))
+    return statement.order_by(*keys)
+
+
+def _where(request: Request) -> Filter:
+    assert request.where is not None  # noqa: S101 - a request has anchors or a condition
+    return request.where
+
+
+def _find(conn: Connection[Any], workspace: Workspace, request: Request) -> _Found:
+    where = _where(request)
+    cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
+    source = score_source(where)
+    if source is None:
+        return _Found(request, match_rows(conn, workspace, where), cursor)
+    # A cursor pins the constants that the scores come from.
+    pinned = None if cursor is None else (cursor.half, cursor.power)
+
+    def make_clause(conn: Connection[Any], workspace: Workspace, clause: SimilarityClause) -> Clause:
+        return bound_clause(conn, workspace, clause, pinned if clause is source.clause else None)
+
+    matches = match_rows(conn, workspace, where, make_clause)
+    kind = clause_type(conn, workspace, source.clause)
+    return _Found(request, matches, cursor, kind.name, pinned or kind.constants)
+
+
+def _count(conn: Connection[Any], matches: Matches) -> int:
+    text, values = print_sql(select(func.count()).select_from(matches.source).where(matches.condition))
+    row = conn.execute(text, values).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _plan(found: _Found) -> dict[str, Any]:
+    reason = "no similarity clause gives the rows a score: they are read by id"
+    if found.matches.clause is not None:
+        reason = "rows match also where the clause that gives the score does not hold: all that match are read"
+    return {"name": "filter", "reason": reason}
