@@ -32,7 +32,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def to_text(root: Filter | Node) -> str:
     """Print a filter as text; parsed again, it is the same filter.
 
-    An ``and`` or ``or`` of one condition is printed as that condition: the text form has no other way to say it.
+    An ``and`` or ``or`` of one condition is printed as that condition, and ``score_from`` is left out: the text form
+    has no way to say them.
 
     Raises
     ------

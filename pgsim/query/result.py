@@ -65,8 +65,8 @@ class Hits(Sequence[Match]):
         The matches.
     request : Request
         The search, which a slice can be made of.
-    embedding : str
-        Name of the embedding type that was searched.
+    embedding : str or None
+        Name of the embedding type that the scores come from; None without scores.
     complete : bool
         Whether the answer is known to be exact.
     total : int or None

@@ -103,17 +103,23 @@ def test_readme_commands_print_what_the_readme_says(birds: Shell) -> None:
 
 
 def test_python_page_runs(database_url: str) -> None:
-    (code,) = blocks("docs/python.md", "python")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=connection_environment(database_url),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not done.stderr
-    assert done.stdout.splitlines()[0] == "1500 searchable"
-    assert done.stdout.splitlines()[-1] == "True"
+    printed = []
+    for code in blocks("docs/python.md", "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=connection_environment(database_url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not done.stderr
+        printed.append(done.stdout.splitlines())
+    first, own = printed
+    assert (first[0], first[-1]) == ("1500 searchable", "True")
+    assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-2])
+    assert own[0] == "frame-0 blurred 1.0"
+    assert len(own) > 1
+    assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])
 
 
 def test_sql_page_runs(database_url: str) -> None:

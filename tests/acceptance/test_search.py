@@ -232,6 +232,8 @@ def test_the_one_searchable_type_need_not_be_named(shop: Shop) -> None:
         (["--anchor", "r001", "--filter", "[]"], ""),
         (["--anchor", "r001", "--filter", "@/nonexistent/file"], "cannot be read"),
         (["--anchor", ""], "1 to 200 characters"),
+        (["--where", "id = 'r001'"], "an embedding type, combine and exclude_anchors need an anchor"),
+        (["--anchor", "r001", "--score-from", "n"], "--score-from names a similarity clause"),
     ],
 )
 def test_refused(shop: Shop, options: list[str], told: str) -> None:
@@ -243,6 +245,71 @@ def test_twenty_anchors(shop: Shop) -> None:
     words = [w for i in range(10) for w in ("--anchor", f"r{i:03}")]
     words += [w for i in range(10) for w in ("--not-anchor", f"r{i + 50:03}")]
     assert shop.cli.json("search", "--embedding", "shape", *words)["rows"]
+
+
+LIKE = "similar(embedding => 'shape', anchors => array['r010'], min_score => 0.6)"
+NAMED = LIKE.replace("0.6)", "0.6, name => 'like r010')")
+
+
+def test_a_condition_alone(shop: Shop) -> None:
+    by_anchor = shop.cli.json("search", "--embedding", "shape", "--anchor", "r010", "--min-score", 0.6, "--count")
+    assert len(by_anchor["rows"]) > 5
+    assert shop.cli.json("search", "--where", LIKE, "--count") == by_anchor
+    unlike = shop.cli.json("search", "--where", f"metadata.k < 3 and not {LIKE}", "--count", "--limit", 10)
+    assert [set(row.values()) - {row["data_row_id"]} for row in unlike["rows"]] == [{None}] * 10
+    assert (unlike["embedding"], unlike["complete"], unlike["nearest_outside"]) == (None, True, None)
+    inside = {row["data_row_id"] for row in by_anchor["rows"]}
+    wanted = [r for i, r in enumerate(shop.ids) if i % 7 < 3 and r not in inside]
+    assert unlike["total"] == len(wanted)
+    rest = shop.cli.json(
+        "search", "--where", f"metadata.k < 3 and not {LIKE}", "--limit", "none", "--after", unlike["next"]
+    )
+    assert [row["data_row_id"] for row in unlike["rows"] + rest["rows"]] == wanted
+    assert [row["data_row_id"] for row in shop.cli.json("search", "--where", "id in ('r003', 'r001')")["rows"]] == [
+        "r001", "r003"]  # fmt: skip
+
+
+def test_score_from(shop: Shop) -> None:
+    where = f"{NAMED} or id = 'r101'"
+    without = shop.cli.json("search", "--where", where)
+    assert {row["score"] for row in without["rows"]} == {None}
+    found = shop.cli.json("search", "--where", where, "--score-from", "like r010", "--count")
+    assert found["total"] == len(without["rows"])
+    assert found["embedding"] == "shape"
+    scores = [row["score"] for row in found["rows"]]
+    assert scores == sorted(scores, reverse=True)
+    assert (found["rows"][-1]["data_row_id"], scores[-1] < 0.6) == ("r101", True)
+    tree = json.dumps({"version": 1, "where": {"matches": "nothing"}})
+    both = shop.cli.json("search", "--where", where, "--filter", tree, "--score-from", "like r010", "--count")
+    assert (both["rows"], both["total"]) == ([], 0)
+    told = shop.cli.refused("search", "--where", where, "--score-from", "other")
+    assert told == "score_from: no similarity clause has the name 'other'"
+    told = shop.cli.refused("search", "--anchor", "r001", "--where", where, "--score-from", "like r010")
+    assert told == "score_from is for a condition alone: with anchors, the score is theirs"
+    explained = shop.cli("search", "--where", where, "--score-from", "like r010", "--explain").out
+    assert "plan: filter: rows match also where" in explained
+
+
+def test_a_table_with_rows_that_have_no_score(shop: Shop, ndjson: Callable[..., Path]) -> None:
+    shop.cli("rows", "import", ndjson({"id": "bare", "asset_type": "text"}))
+    try:
+        where = f"{NAMED} or id = 'bare'"
+        out = shop.cli("search", "--where", where, "--score-from", "like r010", "--limit", "none").out
+        table, summary = out.splitlines()[2:-1], out.splitlines()[-1]
+        assert table[0].split()[:2] == ["r010", "1.0000"]
+        assert table[-1].split() == ["bare"]
+        assert summary == f"{len(table)} rows, exact"
+    finally:
+        shop.cli("rows", "delete", "bare", "--yes")
+
+
+def test_a_clause_that_cannot_be_searched(shop: Shop) -> None:
+    half_done = LIKE.replace("'shape'", "'half done'")
+    told = shop.cli.refused("search", "--where", f"id = 'r001' or {half_done}")
+    assert told.startswith('where.or[1]: embedding type "half done" is still collecting: 100 more vectors')
+    assert shop.cli.refused("search", "--where", half_done).startswith('where: embedding type "half done"')
+    told = shop.cli.refused("search", "--where", f"not {LIKE.replace('r010', 'nope')}")
+    assert told == 'where.not: anchor "nope": there is no such data row'
 
 
 def test_people_get_a_table(shop: Shop) -> None:

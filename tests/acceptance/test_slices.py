@@ -153,3 +153,29 @@ def test_a_score_range_given_to_a_condition_without_anchors(shop: Shop) -> None:
     # Silently leaving an option out would make a slice that is not what was asked for.
     told = shop.cli.refused("slices", "create", "abc", "--where", "id = 'r001'", "--min-score", "0.5")
     assert "anchor" in told
+
+
+def test_similarity_clauses_in_a_slice(shop: Shop) -> None:
+    like = "similar(embedding => 'shape', anchors => array['{}'], min_score => 0.6, name => '{}')"
+    where = f"{like.format('r010', 'ten')} or not {like.format('r021', 'other')}"
+    made = shop.cli.json("slices", "create", "two clauses", "--where", where, "--score-from", "ten")
+    try:
+        assert made["definition"]["score_from"] == "ten"
+        found = shop.cli.json("search", "--where", where, "--score-from", "ten", "--limit", "none", "--count")
+        assert 0 < found["total"] < 200
+        rows = shop.cli.json("slices", "rows", "two clauses", "--limit", "none", "--count")
+        assert rows == found
+        assert shop.cli("slices", "count", "two clauses").out == f"{found['total']}\n"
+        for anchor in ("r010", "r021"):
+            assert "two clauses" in shop.cli.refused("rows", "delete", anchor, "--yes")
+        with psycopg.connect(shop.cli.url) as conn:
+            view = conn.execute(
+                f"select data_row_id, score, nearest_anchor from {made['view']} order by score desc, data_row_id"
+            ).fetchall()
+        same = [(row["data_row_id"], row["score"], row["nearest_anchor"]) for row in rows["rows"]]
+        assert sorted(view) == sorted(same)
+    finally:
+        shop.cli("slices", "delete", "two clauses", "--yes")
+    told = shop.cli.refused("slices", "create", "abc", "--where", where, "--score-from", "none")
+    assert "no similarity clause has the name 'none'" in told
+    assert "--score-from names" in shop.cli.refused("slices", "create", "abc", "--score-from", "none")

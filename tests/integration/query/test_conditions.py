@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from psycopg import sql
 
 from pgsim.app import Catalog
 from pgsim.errors import NotFoundError
+from pgsim.filters.parse import parse
+from pgsim.query.condition import compile_where
 
 
 @pytest.fixture
@@ -49,3 +52,14 @@ def test_slices_stand_on_slices_and_embeddings(small: Catalog) -> None:
 def test_unknown_names_are_named(small: Catalog, where: str) -> None:
     with pytest.raises(NotFoundError, match=r'"(no|none such)"'):
         found(small, where)
+
+
+def test_a_condition_with_a_clause_for_rows(small: Catalog) -> None:
+    """What is printed for a search serves the listing and the counting of rows as well."""
+    where = parse("not similar(embedding => 'even', anchors => array['r2'], min_score => 0.99) and id > 'r1'")
+    with small.db.autocommit() as conn:
+        text, values = compile_where(conn, small.workspace, where)
+    assert text is not None
+    condition = sql.SQL(text)
+    assert [row["id"] for row in small.rows.list(fragment=condition, params=values)] == ["r4", "r6", "r8"]
+    assert small.rows.count(fragment=condition, params=values) == 3

@@ -56,11 +56,29 @@ def test_anchors_of_every_kind() -> None:
         {"anchors": ["a"], "limit": 1.5},
         {"anchors": ["a"], "limit": True},
         {"anchors": ["a"], "where": 7},
+        {"anchors": None},
+        {"anchors": None, "not_anchors": ["a"], "where": "dataset = 'x'"},
+        {"anchors": None, "where": "dataset = 'x'", "embedding": "e"},
+        {"anchors": None, "where": "dataset = 'x'", "combine": "mean"},
+        {"anchors": None, "where": "dataset = 'x'", "score": (0.5, 1)},
+        {"anchors": None, "where": "dataset = 'x'", "exclude_anchors": True},
+        {"anchors": None, "where": "dataset = 'x'", "score_from": "n"},
+        {"anchors": [], "where": "dataset = 'x'"},
+        {"anchors": ["a"], "score_from": "n"},
+        {"anchors": ["a"], "where": "similar(anchors => array['b'], name => 'n')", "score_from": "n"},
     ],
 )
 def test_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         Request.of(**options)
+
+
+def test_a_condition_alone() -> None:
+    where = "similar(anchors => array['b'], name => 'n') or dataset = 'x'"
+    plain, named = Request.of(None, where=where), Request.of(None, where=where, score_from="n")
+    assert (plain.anchors, plain.rows) == ((), ())
+    assert named.where == plain.where.scored_from("n") if plain.where else False
+    assert plain.digest() != named.digest()
 
 
 def test_a_digest_fixes_the_rows_and_their_order() -> None:

@@ -1,0 +1,3 @@
+EXISTS (SELECT 1 
+FROM pgsim.embedding_7 AS embedding_7_1 
+WHERE embedding_7_1.data_row_id = (r.id) AND least(embedding_7_1.vector <+> CAST(%(param_1)s AS VECTOR), embedding_7_1.vector <+> CAST(%(param_2)s AS VECTOR)) <= %(param_3)s AND least(embedding_7_1.vector <+> CAST(%(param_1)s AS VECTOR), embedding_7_1.vector <+> CAST(%(param_2)s AS VECTOR)) >= %(param_4)s AND (embedding_7_1.vector <+> CAST(%(param_5)s AS VECTOR)) >= least(embedding_7_1.vector <+> CAST(%(param_1)s AS VECTOR), embedding_7_1.vector <+> CAST(%(param_2)s AS VECTOR)) AND embedding_7_1.data_row_id != ALL (CAST(%(param_6)s::TEXT[] AS TEXT[])))
