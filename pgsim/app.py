@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from pgsim.catalog.rows import Rows
@@ -20,7 +20,7 @@ from pgsim.vectors.space import Spaces
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from pgsim.query.result import Hits
+    from pgsim.query.result import Hits, Match
     from pgsim.session import WorkspaceSession
 
 
@@ -109,6 +109,7 @@ class Catalog:
         order: str = Order.DESC,
         exclude_anchors: bool = False,
         exact: bool = False,
+        recall: float | None = None,
         count: bool = False,
         after: str | None = None,
     ) -> Hits:
@@ -138,6 +139,9 @@ class Catalog:
             Leave anchor rows out.
         exact : bool
             Answer without the index.
+        recall : float, optional
+            Mean recall that the index must have been measured to meet, where it is not the type's own target; where
+            no measured setting meets it, the answer is exact.
         count : bool
             Also count every row in range.
         after : str, optional
@@ -164,10 +168,33 @@ class Catalog:
             order=order,
             exclude_anchors=exclude_anchors,
             exact=exact,
+            recall=recall,
             count=count,
             after=after,
         )
         return self._searcher.search(request)
+
+    def stream(
+        self, embedding: str | int | None = None, anchors: Iterable[Any] | None = None, **options: Any
+    ) -> Iterator[Match]:
+        """Yield the rows of a search one by one, exact, in order, in flat memory however many they are.
+
+        Parameters
+        ----------
+        embedding, anchors, **options
+            As ``search`` takes them; the limit is none unless it is given, and ``count`` has no meaning here.
+
+        Yields
+        ------
+        Match
+            In a transaction that ends with the iteration; close the iterator to end it early.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError, LimitError
+        """
+        request = Request.of(anchors, embedding=embedding, **{"limit": None, **options, "exact": True})
+        return self._searcher.stream(request)
 
     def filter(self, where: Any, row: Any = None) -> ColumnElement[bool]:
         """Make a SQLAlchemy condition of a filter, for anyone's ``select()``.

@@ -36,6 +36,10 @@ def search(
     count: Annotated[bool, typer.Option("--count", help="Also count every row in range.")] = False,
     exclude_anchors: options.ExcludeAnchors = False,
     exact: Annotated[bool, typer.Option("--exact", help="Answer without the index.")] = False,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Mean recall to meet (default: the type's target).", metavar="R", show_default=False),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also show the plan, its SQL and the server's plan.")
     ] = False,
@@ -54,6 +58,7 @@ def search(
             order=order,
             exclude_anchors=exclude_anchors,
             exact=exact,
+            recall=recall,
             count=count,
             after=after,
         )

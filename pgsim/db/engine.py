@@ -122,7 +122,7 @@ class Database:
         PgsimError
             In place of psycopg's errors.
         """
-        with translated(), self._connection() as conn:
+        with translated(), self._connection(autocommit=False) as conn:
             yield conn
             conn.commit()
 
@@ -135,8 +135,7 @@ class Database:
         PgsimError
             In place of psycopg's errors.
         """
-        with translated(), self._connection() as conn:
-            conn.autocommit = True
+        with translated(), self._connection(autocommit=True) as conn:
             yield conn
 
     def set_session(self, conn: Connection, name: str, value: str) -> None:
@@ -154,7 +153,7 @@ class Database:
 
             # hstore costs a query for each connection, and nothing here uses it.
             self._engine = sqlalchemy.create_engine(
-                "postgresql+psycopg://", creator=self._connect, pool_size=_KEPT, use_native_hstore=False
+                "postgresql+psycopg://", creator=self._connect_transactional, pool_size=_KEPT, use_native_hstore=False
             )
         return self._engine
 
@@ -179,7 +178,10 @@ class Database:
         self.close()
 
     def _connect(self) -> Connection:
-        """Open a connection: one round trip beside libpq's own, none for pgvector's types once they are known."""
+        """Open a connection in autocommit mode: one round trip beside libpq's own.
+
+        None for pgvector's types once they are known.
+        """
         try:
             conn = psycopg.Connection.connect(self._conninfo, autocommit=True, context=self._adapters)
         except psycopg.Error as error:
@@ -194,16 +196,24 @@ class Database:
                 self._facts, self._adapters = facts, adapters
             else:
                 set_session(conn, self._facts)
-            conn.autocommit = False
         except BaseException:
             conn.close()
             raise
         return conn
 
+    def _connect_transactional(self) -> Connection:
+        """Open a connection as SQLAlchemy takes it."""
+        conn = self._connect()
+        conn.autocommit = False
+        return conn
+
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self, *, autocommit: bool) -> Iterator[Connection]:
         conn = self._take()
         try:
+            # An idle connection stays as it was used last: most are used alike again.
+            if conn.autocommit is not autocommit:
+                conn.autocommit = autocommit
             yield conn
         except BaseException:
             _leave(conn)
@@ -229,7 +239,6 @@ class Database:
         try:
             if conn.info.transaction_status is not TransactionStatus.IDLE:
                 conn.rollback()
-            conn.autocommit = False
         except psycopg.Error:
             conn.close()
             return

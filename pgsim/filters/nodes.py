@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, PlainValidator, Tag, ValidationError, model_validator
@@ -262,6 +263,16 @@ class Filter(Model):
         if self.score_from is not None and self.score_from not in names:
             raise problem(f"no similarity clause has the name {shown(self.score_from)}", "score_from")
         return self
+
+    @cached_property
+    def text(self) -> str:
+        """The JSON form as text; two filters of the same text mean the same, which equal Python values need not."""
+        return self.model_dump_json(by_alias=True)
+
+    @cached_property
+    def names_others(self) -> bool:
+        """Whether it names embedding types, slices or batches, so that what it stands for can change."""
+        return any(isinstance(node, HasEmbedding | InSlice | InBatch | Similar) for _, node in walk(self))
 
     @classmethod
     def from_json(cls, source: object) -> Filter:

@@ -10,7 +10,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
-from pgsim.query.expressions import SearchShape, combined, nearest_anchor, not_refused, row_conditions, table
+from pgsim.query.expressions import (
+    SearchShape,
+    combined,
+    filter_conditions,
+    nearest_anchor,
+    not_excluded,
+    not_refused,
+    table,
+    versions,
+)
 from pgsim.types import Order
 
 Part = Literal["rows", "count", "beyond", "before"]
@@ -18,7 +27,7 @@ Part = Literal["rows", "count", "beyond", "before"]
 
 def _conditions(shape: SearchShape, part: Part) -> str:
     distance = combined(shape)
-    found = row_conditions(shape, "e.data_row_id")
+    found = filter_conditions(shape) + not_excluded(shape, "e.data_row_id")
     match part:
         case "beyond":
             found.append(f"{distance} > %(farthest)s")
@@ -37,7 +46,7 @@ def _conditions(shape: SearchShape, part: Part) -> str:
             else f"({distance} < %(after_distance)s"
             f" or {distance} = %(after_distance)s and e.data_row_id > %(after_id)s)"
         )
-    return "\n        and ".join(found) or "true"
+    return "\n    and ".join(found) or "true"
 
 
 @lru_cache(maxsize=512)
@@ -54,29 +63,34 @@ def compile_search(shape: SearchShape, part: Part = "rows") -> str:
     Returns
     -------
     str
-        ``rows``: columns ``data_row_id, distance, score, nearest`` (position of the nearest positive anchor, from 0);
-        ``count``: one number; ``beyond`` and ``before``: ``data_row_id, distance, score``.
+        ``rows``: columns ``data_row_id, distance, nearest`` (position of the nearest positive anchor, from 0) and
+        ``version``;
+        ``count``: one number; ``beyond`` and ``before``: ``data_row_id, distance``.
     """
     source = f"{table(shape)} e"
     if shape.where is not None:
-        source += "\n    join pgsim.data_row r on r.workspace_id = e.workspace_id and r.id = e.data_row_id"
+        source += "\njoin pgsim.data_row r on r.workspace_id = e.workspace_id and r.id = e.data_row_id"
     conditions = _conditions(shape, part)
     if part == "count":
         return f"select count(*)\nfrom {source}\nwhere {conditions}"
     if part != "rows":
         direction = "" if part == "beyond" else " desc"
         return (
-            "select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s)\n"
-            f"from (\n    select e.data_row_id, {combined(shape)} as distance\n    from {source}\n"
-            f"    where {conditions}\n    order by distance{direction}, data_row_id\n    limit 1\n) s"
+            f"select e.data_row_id, {combined(shape)} as distance\nfrom {source}\n"
+            f"where {conditions}\norder by distance{direction}, data_row_id\nlimit 1"
         )
-    nearest, join = nearest_anchor(shape)
     direction = " desc" if shape.order is Order.ASC else ""
-    limit = "" if shape.limit is None else f"\n    limit {shape.limit}"
+    limit = "" if shape.limit is None else f"\nlimit {shape.limit}"
+    # The fewer parts the better: with conditions it is planned anew each time, which can take longer than the answer.
+    nearest = ", 0 as nearest" if shape.positives == 1 else ""
+    rows = (
+        f"select e.data_row_id, {combined(shape)} as distance{nearest}, {versions(shape)} as version\n"
+        f"from {source}\nwhere {conditions}\norder by distance{direction}, data_row_id{limit}"
+    )
+    if nearest:
+        return rows
+    nearest, join = nearest_anchor(shape)
     return (
-        f"select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score,"
-        f" {nearest} as nearest\n"
-        f"from (\n    select e.data_row_id, {combined(shape)} as distance\n    from {source}\n"
-        f"    where {conditions}\n    order by distance{direction}, data_row_id{limit}\n) s{join}\n"
+        f"select s.data_row_id, s.distance, {nearest} as nearest, s.version\nfrom (\n{rows}\n) s{join}\n"
         f"order by s.distance{direction}, s.data_row_id"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Similar, walk
+from pgsim.filters.nodes import Filter
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -35,10 +35,10 @@ def compile_where(
     from pgsim.query.hooks import context
     from pgsim.tables import DataRow
 
-    if any(isinstance(node, HasEmbedding | InSlice | InBatch | Similar) for _, node in walk(where)):
+    if where.names_others:
         # What a name stands for can change, and an anchor's vector too.
         return print_sql(compile_filter(where, context(conn, workspace, aliased(DataRow, name="r"))))
-    text, values = _print_once(where.model_dump_json(by_alias=True))
+    text, values = _print_once(where.text)
     return text, dict(values)
 
 

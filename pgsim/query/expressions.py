@@ -28,8 +28,10 @@ class SearchShape:
     limit : int or None
         Rows to read. Whole numbers stand in the text: with a limit that is bound, the server cannot judge a plan that
         is kept, and plans each search anew, which takes it three times as long as the search.
-    candidates : int
-        Rows to take from each walk through the index.
+    keep : int or None
+        Rows to take from each walk through the index; None takes all that are in range.
+    at_most : int
+        Candidates after which a walk ends.
     paged, excluding : bool
         Whether there is a cursor; whether ids are left out.
     where : str or None
@@ -47,7 +49,8 @@ class SearchShape:
     farthest: bool = False
     order: Order = Order.DESC
     limit: int | None = 11
-    candidates: int = 0
+    keep: int | None = None
+    at_most: int = 0
     paged: bool = False
     excluding: bool = False
     where: str | None = None
@@ -108,14 +111,14 @@ def nearest_anchor(shape: SearchShape) -> tuple[str, str]:
     )
 
 
-def row_conditions(shape: SearchShape, row_id: str) -> list[str]:
-    """Conditions that need no distance: the filter over ``data_row r``, and the rows that are left out."""
-    found = []
-    if shape.where is not None:
-        found += ["r.workspace_id = %(workspace_id)s", f"({shape.where})"]
-    if shape.excluding:
-        found.append(f"{row_id} <> all(%(excluded)s)")
-    return found
+def filter_conditions(shape: SearchShape) -> list[str]:
+    """Conditions over ``data_row r``."""
+    return [] if shape.where is None else ["r.workspace_id = %(workspace_id)s", f"({shape.where})"]
+
+
+def not_excluded(shape: SearchShape, row_id: str) -> list[str]:
+    """Condition that leaves the anchors' own rows out."""
+    return [f"{row_id} <> all(%(excluded)s)"] if shape.excluding else []
 
 
 def not_refused(shape: SearchShape) -> list[str]:
@@ -124,3 +127,8 @@ def not_refused(shape: SearchShape) -> list[str]:
         return []
     against = least([distance_to(shape, f"n{i}") for i in range(shape.negatives)])
     return [f"{against} >= {least(individual(shape))}"]
+
+
+def versions(shape: SearchShape) -> str:
+    """Print what tells which versions of the embedding type's and the workspace's row a statement saw."""
+    return f"(select pgsim.versions(%(type_place)s::tid, {shape.embedding_type_id}, %(workspace_place)s::tid))"

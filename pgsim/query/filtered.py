@@ -7,8 +7,11 @@ Elsewhere the rows are read exactly: by the clause's score, or by id where nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, Double, Select, Text, func, literal_column, select, tuple_
@@ -20,6 +23,7 @@ from pgsim.filters.metadata import bound
 from pgsim.query.clause_search import clause_request, clause_type
 from pgsim.query.clause_terms import bound_clause
 from pgsim.query.condition import print_sql
+from pgsim.query.execute import STREAMED
 from pgsim.query.matches import Matches, match_rows
 from pgsim.query.result import Cursor, Hits, Match
 from pgsim.types import Order
@@ -41,13 +45,21 @@ _NO_CONSTANTS: Final = (1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A request with the rows that match it; with the type and the constants of their scores, where they have any."""
+    """The rows that match, and the statement that reads a page of them; the type and the constants of their scores."""
 
-    request: Request
     matches: Matches
-    cursor: Cursor | None
+    text: str
+    values: dict[str, Any]
     embedding: str | None = None
     constants: tuple[float, float] = _NO_CONSTANTS
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The plan as an answer shows it."""
+        reason = "no similarity clause gives the rows a score: they are read by id"
+        if self.matches.clause is not None:
+            reason = "rows match also where the clause that gives the score does not hold: all that match are read"
+        return {"name": "filter", "reason": reason}
 
 
 def search_filter(db: Database, workspace: Workspace, request: Request, by_anchors: Callable[[Request], Hits]) -> Hits:
@@ -71,34 +83,41 @@ def search_filter(db: Database, workspace: Workspace, request: Request, by_ancho
     """
     anchored = as_anchored(request)
     if anchored is not None:
-        try:
+        with _placing(db, workspace, request):
             return replace(by_anchors(anchored), request=request)
-        except PgsimError:
-            with db.autocommit() as conn:
-                # Raises the same, with its place in the filter as it was given.
-                match_rows(conn, workspace, _where(request))
-            raise
     with db.autocommit() as conn:
         found = _find(conn, workspace, request)
-        text, values = print_sql(select_page(found.matches, request, found.cursor))
-        rows = conn.execute(text, values).fetchall()
+        rows = conn.execute(found.text, found.values).fetchall()
         total = _count(conn, found.matches) if request.count else None
-    page = [Match(name, score, distance, nearest) for name, distance, score, nearest in rows[: request.limit]]
-    following = None
-    if len(page) < len(rows) and page:
-        distance = _NO_DISTANCE if page[-1].distance is None else page[-1].distance
-        following = Cursor(request.digest(), distance, page[-1].data_row_id, *found.constants).encode()
+    page = list(starmap(Match, rows[: request.limit]))
     return Hits(
         rows=page,
         request=request,
         embedding=found.embedding,
         complete=True,
         total=total,
-        next=following,
         nearest_outside=None,
-        plan=_plan(found),
+        plan=found.plan,
+        make_next=partial(_cursor, request, page[-1], found.constants) if len(rows) > len(page) > 0 else None,
         fetch=lambda after: search_filter(db, workspace, after, by_anchors),
     )
+
+
+def stream_filter(
+    db: Database, workspace: Workspace, request: Request, by_anchors: Callable[[Request], Iterator[Match]]
+) -> Iterator[Match]:
+    """Answer a search that has a filter and no anchors row by row; as ``Searcher.stream`` does."""
+    anchored = as_anchored(request)
+    if anchored is not None:
+        with _placing(db, workspace, request):
+            yield from by_anchors(anchored)
+        return
+    with db.transaction() as conn:
+        found = _find(conn, workspace, request)
+        with conn.cursor("pgsim_stream", binary=True) as cursor:
+            cursor.itersize = STREAMED
+            cursor.execute(found.text, found.values)
+            yield from starmap(Match, islice(cursor, request.limit))
 
 
 def explain_filter(
@@ -107,12 +126,12 @@ def explain_filter(
     """Tell how a search that has a filter and no anchors would be answered; as ``Searcher.explain`` does."""
     anchored = as_anchored(request)
     if anchored is not None:
-        return by_anchors(anchored)
+        with _placing(db, workspace, request):
+            return by_anchors(anchored)
     with db.autocommit() as conn:
         found = _find(conn, workspace, request)
-        text, values = print_sql(select_page(found.matches, request, found.cursor))
-        lines = [row[0] for row in conn.execute(f"explain {text}", values).fetchall()]
-    return {**_plan(found), "settings": {}, "sql": text, "server_plan": lines}
+        lines = [row[0] for row in conn.execute(f"explain {found.text}", found.values).fetchall()]
+    return {**found.plan, "settings": {}, "sql": found.text, "server_plan": lines}
 
 
 def as_anchored(request: Request) -> Request | None:
@@ -128,13 +147,14 @@ def as_anchored(request: Request) -> Request | None:
         limit=request.limit,
         order=request.order,
         exact=request.exact,
+        recall=request.recall,
         count=request.count,
         after=request.after,
     )
 
 
 def select_page(matches: Matches, request: Request, cursor: Cursor | None) -> Select[Any]:
-    """Make the statement that reads one page: ``data_row_id, distance, score, nearest``.
+    """Make the statement that reads one page: ``data_row_id, score, distance, nearest_anchor``.
 
     Parameters
     ----------
@@ -147,9 +167,9 @@ def select_page(matches: Matches, request: Request, cursor: Cursor | None) -> Se
     """
     columns = (
         matches.row.id.label("data_row_id"),
-        matches.distance.label("distance"),
         matches.score.label("score"),
-        matches.nearest.label("nearest"),
+        matches.distance.label("distance"),
+        matches.nearest.label("nearest_anchor"),
     )
     statement = select(*columns).select_from(matches.source).where(matches.condition)
     keys: list[ColumnElement[Any]] = [matches.row.id]
@@ -168,6 +188,18 @@ def select_page(matches: Matches, request: Request, cursor: Cursor | None) -> Se
     return statement.order_by(*keys)
 
 
+@contextmanager
+def _placing(db: Database, workspace: Workspace, request: Request) -> Iterator[None]:
+    """Let what is wrong with a clause name the clause's place in the filter as it was given."""
+    try:
+        yield
+    except PgsimError:
+        with db.autocommit() as conn:
+            # Raises the same with its place, where a clause is what is wrong.
+            match_rows(conn, workspace, _where(request))
+        raise
+
+
 def _where(request: Request) -> Filter:
     assert request.where is not None  # noqa: S101 - a request has anchors or a condition
     return request.where
@@ -178,7 +210,8 @@ def _find(conn: Connection[Any], workspace: Workspace, request: Request) -> _Fou
     cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
     source = score_source(where)
     if source is None:
-        return _Found(request, match_rows(conn, workspace, where), cursor)
+        matches = match_rows(conn, workspace, where)
+        return _Found(matches, *print_sql(select_page(matches, request, cursor)))
     # A cursor pins the constants that the scores come from.
     pinned = None if cursor is None else (cursor.half, cursor.power)
 
@@ -187,7 +220,8 @@ def _find(conn: Connection[Any], workspace: Workspace, request: Request) -> _Fou
 
     matches = match_rows(conn, workspace, where, make_clause)
     kind = clause_type(conn, workspace, source.clause)
-    return _Found(request, matches, cursor, kind.name, pinned or kind.constants)
+    statement = print_sql(select_page(matches, request, cursor))
+    return _Found(matches, *statement, kind.name, pinned or kind.constants)
 
 
 def _count(conn: Connection[Any], matches: Matches) -> int:
@@ -196,8 +230,6 @@ def _count(conn: Connection[Any], matches: Matches) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _plan(found: _Found) -> dict[str, Any]:
-    reason = "no similarity clause gives the rows a score: they are read by id"
-    if found.matches.clause is not None:
-        reason = "rows match also where the clause that gives the score does not hold: all that match are read"
-    return {"name": "filter", "reason": reason}
+def _cursor(request: Request, last: Match, constants: tuple[float, float]) -> str:
+    distance = _NO_DISTANCE if last.distance is None else last.distance
+    return Cursor(request.digest(), distance, last.data_row_id, *constants).encode()

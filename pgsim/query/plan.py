@@ -1,6 +1,6 @@
 """The choice between an exact scan and the index; pure, made from counts, estimates and measured costs.
 
-``pgsim.index_candidates`` in SQL makes the same choice for ``pgsim.similar``; a test compares the two over a grid.
+``pgsim.index_walk`` in SQL makes the same choice for ``pgsim.similar``; a test compares the two over a grid.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from pgsim.types import Combine, Order
+from pgsim.vectors.recall import candidates_of, cheapest
 
-#: pgvector looks at 1,000 candidates at most.
+#: pgvector's largest ``ef_search``.
 MAX_EF_SEARCH: Final = 1000
-#: Candidates beyond the limit, so that the exact distances and not the index decide at the end of the page.
-SPARE_CANDIDATES: Final = 10
-#: How far above the expectation the rows in range may lie before the first walk comes back short.
-RANGE_MARGIN: Final = 1.5
-RANGE_SPARE: Final = 50.0
-#: Milliseconds to look one row up by its key and test a condition on it, measured on 60,000 rows of metadata.
+#: A walk ends after so many candidates; pgvector's own limit for one scan is 20,000.
+MAX_CANDIDATES: Final = 16384
+_NEVER: Final = 1e9
+#: A walk has seen a range to its end where it met so many candidates beyond it: the index gives them roughly in order.
+BEYOND: Final = 20
+#: Milliseconds to look one row up by its key and test a condition on it, measured on 60,000 rows of metadata; from
+#: within a walk, which goes to and fro, it takes twice as long.
 LOOKUP_MS: Final = 0.0025
-#: Milliseconds that an answer known to be exact may cost more; so small types are always searched exactly.
+WALKED_LOOKUP_MS: Final = 0.005
+#: Milliseconds that an answer known to be exact may cost more.
 EXACT_IS_WORTH_MS: Final = 1.0
+#: Fewer vectors are always searched exactly: that takes a millisecond or two, whatever the machine measured while it
+#: was busy with something else.
+EXACT_BELOW: Final = 3000
 #: What an exact scan takes more for each further anchor: the part of it that is arithmetic.
 ANCHOR_SHARE: Final = 0.6
 
@@ -51,28 +57,49 @@ class Index:
     quantiles: tuple[tuple[float, float], ...] = ()
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> Self | None:
-        """Read what is stored with an embedding type; None where the recall target was not met."""
+    def of(
+        cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None, recall: float | None = None
+    ) -> Self | None:
+        """Read what is stored with an embedding type.
+
+        Parameters
+        ----------
+        settings, calibration : mapping
+            As stored.
+        recall : float, optional
+            Mean recall to meet, where it is not the target that the settings were chosen for.
+
+        Returns
+        -------
+        Index or None
+            None where no setting meets it.
+        """
+        if recall is not None:
+            settings = {**settings, **cheapest(settings.get("measured", {}), recall)}
         keys = ("ef_search_10", "ef_search_100", "walk_ms_10", "walk_ms_100", "scan_us")
-        if any(key not in settings for key in keys):
+        if any(settings.get(key) is None for key in keys):
             return None
         pairs = (calibration or {}).get("quantiles", ())
         ef_10, ef_100, walk_10, walk_100, scan = (settings[key] for key in keys)
         quantiles = tuple((float(share), float(at)) for share, at in pairs)
         return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles)
 
-    def ef_for(self, candidates: int) -> int:
-        """``ef_search`` for so many candidates; above 1,000 where the index cannot give them."""
-        if candidates <= SPARE_CANDIDATES + 11:
-            measured = float(self.ef_10)
-        else:
-            measured = self.ef_100 * max(candidates / 100, 1.0)
-        return max(candidates, math.ceil(measured))
+    def ef_for(self, candidates: float) -> int:
+        """``ef_search`` for about so many candidates."""
+        if candidates <= candidates_of(10):
+            return self.ef_10
+        return min(math.ceil(self.ef_100 * max(candidates / candidates_of(100), 1.0)), MAX_EF_SEARCH)
 
-    def walk_ms(self, ef_search: int) -> float:
+    @property
+    def candidate_ms(self) -> float:
+        """Expected time of each further candidate of a walk."""
+        # At least some part of a short walk's, as two measured times may lie on top of each other.
+        slope = (self.walk_100_ms - self.walk_10_ms) / (candidates_of(100) - candidates_of(10))
+        return max(slope, self.walk_10_ms / 200)
+
+    def walk_ms(self, candidates: float) -> float:
         """Return the expected time of one walk."""
-        slope = max(self.walk_100_ms - self.walk_10_ms, 0.0) / max(self.ef_100 - self.ef_10, 1)
-        return max(self.walk_10_ms + slope * (ef_search - self.ef_10), 0.5 * self.walk_10_ms)
+        return self.walk_10_ms + max(candidates - candidates_of(10), 0.0) * self.candidate_ms
 
     def share_within(self, distance: float) -> float:
         """Share of random pairs that are no further apart; interpolated as a power of the distance."""
@@ -138,8 +165,10 @@ class Plan:
         Distances over all rows that pass, or candidates from the HNSW index.
     reason : str
         Why.
-    candidates : int
-        Candidates taken from each walk through the index.
+    keep : int or None
+        Rows to take from each walk through the index; None takes all that are in range.
+    at_most : int
+        Candidates after which a walk ends without them.
     ef_search : int
         pgvector's setting for it.
     estimates : dict
@@ -148,7 +177,8 @@ class Plan:
 
     name: Literal["exact", "index"]
     reason: str
-    candidates: int = 0
+    keep: int | None = None
+    at_most: int = 0
     ef_search: int = 0
     estimates: dict[str, float] = field(default_factory=dict)
 
@@ -156,7 +186,7 @@ class Plan:
         """As the JSON object of an answer."""
         document: dict[str, Any] = {"name": self.name, "reason": self.reason}
         if self.name == "index":
-            document |= {"candidates": self.candidates, "ef_search": self.ef_search}
+            document |= {"at_most": self.at_most, "ef_search": self.ef_search}
         if self.estimates:
             document["estimates"] = self.estimates
         return document
@@ -173,61 +203,65 @@ def choose(shape: Shape) -> Plan:
         (shape.order is Order.ASC, "the least similar rows are asked for first"),
         (shape.closest > 0, "the range leaves the most similar rows out"),
         (shape.combine is Combine.MEAN and shape.anchors > 1, "the index knows no mean of distances"),
+        (shape.rows < EXACT_BELOW, f"fewer than {EXACT_BELOW:,} vectors are compared one by one"),
     )
     for holds, reason in refusals:
         if holds:
             return Plan("exact", reason)
     assert index is not None  # noqa: S101 - refused above
     share = 1.0 if shape.share is None else shape.share
-    expected = shape.rows * share * index.share_within(shape.farthest)
-    candidates, ef_search = candidates_for(shape.wanted, expected, share, math.isfinite(shape.farthest), index)
+    within = shape.rows * index.share_within(shape.farthest)
+    keep = None if shape.wanted is None else candidates_of(shape.wanted, filtered=shape.share is not None)
+    candidates = expected_candidates(keep, within, share, math.isfinite(shape.farthest))
     exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
-    index_ms = walks * (index.walk_ms(ef_search) + (0 if shape.share is None else candidates * LOOKUP_MS))
+    lookup_ms = 0.0 if shape.share is None else WALKED_LOOKUP_MS
+    index_ms = walks * (index.walk_ms(candidates) + candidates * lookup_ms)
     estimates = {
         "rows": float(shape.rows),
         "share": round(share, 4),
-        "in_range": round(expected, 1),
+        "in_range": round(within * share, 1),
+        "candidates": round(candidates, 1),
         "exact_ms": round(exact_ms, 2),
         "index_ms": round(index_ms, 2),
     }
-    if ef_search > MAX_EF_SEARCH:
+    if candidates > MAX_CANDIDATES:
         return Plan("exact", "more candidates would be needed than the index gives", estimates=estimates)
     if index_ms + EXACT_IS_WORTH_MS >= exact_ms:
         return Plan("exact", "comparing the rows that pass costs less than walking the index", estimates=estimates)
-    return Plan("index", "walking the index costs less than comparing the rows", candidates, ef_search, estimates)
+    if keep is not None and shape.share is None and math.isinf(shape.farthest):
+        at_most = keep
+    else:
+        # A walk that does not come to its end costs no more than the exact answer that follows it.
+        affordable = exact_ms / (walks * (index.candidate_ms + lookup_ms))
+        at_most = _round_up(min(max(2 * candidates, affordable), MAX_CANDIDATES))
+    reason = "walking the index costs less than comparing the rows"
+    return Plan("index", reason, keep, at_most, index.ef_for(candidates), estimates)
 
 
-def candidates_for(wanted: int | None, expected: float, share: float, bounded: bool, index: Index) -> tuple[int, int]:
-    """Candidates to take from a walk, and the ``ef_search`` for them.
+def expected_candidates(keep: int | None, within: float, share: float, bounded: bool) -> float:
+    """Candidates that a walk is expected to meet before it ends.
 
     Parameters
     ----------
-    wanted : int or None
-        Rows asked for.
-    expected : float
-        Rows expected in range.
+    keep : int or None
+        Rows to take; None is every row in range.
+    within : float
+        Rows expected in range, whether they pass the conditions or not.
     share : float
         Share of the rows that pass the conditions.
     bounded : bool
         Whether the score range ends somewhere.
-    index : Index
-        What was measured.
     """
-    in_range = RANGE_MARGIN * expected + RANGE_SPARE
-    if wanted is None:
-        need = in_range if bounded else math.inf
-    else:
-        # One row more than asked for tells whether there is a next page.
-        need = min(wanted + 1, in_range) if bounded else wanted + 1
-    # Three standard deviations of how many of the candidates pass.
-    need = need + SPARE_CANDIDATES if share >= 1 else (need + 3 * math.sqrt(need) + 5) / max(share, 1e-9)
-    if need > MAX_EF_SEARCH:
-        return MAX_EF_SEARCH + 1, MAX_EF_SEARCH + 1
-    candidates = math.ceil(need)
-    return candidates, index.ef_for(candidates)
+    enough = _NEVER if keep is None or share <= 0 else min(keep / share, _NEVER)
+    return min(enough, within + BEYOND) if bounded else enough
 
 
 def exact_cost(rows: int, anchors: int, share: float, index: Index) -> float:
     """Milliseconds of an exact answer: a scan of all, or a look at each row that passes, whichever is less."""
     scan = rows * index.scan_us / 1000 * (1 + ANCHOR_SHARE * (anchors - 1))
     return scan if share >= 1 else min(scan, rows * share * (LOOKUP_MS + index.scan_us / 1000))
+
+
+def _round_up(count: float) -> int:
+    """Round up to a power of two, since each number is a statement of its own to the server."""
+    return max(1 << math.ceil(math.log2(max(count, 1))), 256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pgsim.errors import InvalidInputError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Rows that a limit may ask for; `limit=None` is every row.
 MAX_LIMIT = 1_000_000_000
+_COMBINES, _ORDERS = frozenset(Combine), frozenset(Order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Request:
         Leave anchor rows out.
     exact : bool
         Answer without the index.
+    recall : float or None
+        Mean recall that the index must have been measured to meet; None is the type's own target.
     count : bool
         Also count every row in range.
     after : str or None
@@ -61,6 +65,7 @@ class Request:
     order: Order = Order.DESC
     exclude_anchors: bool = False
     exact: bool = False
+    recall: float | None = None
     count: bool = False
     after: str | None = None
 
@@ -79,6 +84,7 @@ class Request:
         order: str = Order.DESC,
         exclude_anchors: bool = False,
         exact: bool = False,
+        recall: float | None = None,
         count: bool = False,
         after: str | None = None,
     ) -> Request:
@@ -96,14 +102,16 @@ class Request:
         alone = anchors is None and not negative and condition is not None
         if not positive and not alone:
             raise InvalidInputError("a search needs at least one positive anchor, or a condition alone")
-        seen: set[Anchor] = set()
-        for anchor, label in zip(positive + negative, labels(positive + negative), strict=True):
-            if anchor in seen:
-                raise InvalidInputError(f'anchor "{label}" is given twice')
-            seen.add(anchor)
-        if combine not in list(Combine):
+        given = positive + negative
+        if len(set(given)) < len(given):
+            seen: set[Anchor] = set()
+            for anchor, label in zip(given, labels(given), strict=True):
+                if anchor in seen:
+                    raise InvalidInputError(f'anchor "{label}" is given twice')
+                seen.add(anchor)
+        if combine not in _COMBINES:
             raise InvalidInputError(f'combine "{combine}": nearest, mean or centroid')
-        if order not in list(Order):
+        if order not in _ORDERS:
             raise InvalidInputError(f'order "{order}": desc or asc')
         try:
             low, high = score
@@ -116,6 +124,10 @@ class Request:
             raise InvalidInputError(f"the least score, {low:g}, is above the greatest, {high:g}")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT):
             raise InvalidInputError(f"limit is {limit}: a whole number from 0 to {MAX_LIMIT}, or none for every row")
+        if recall is not None and (
+            isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 <= recall <= 1
+        ):
+            raise InvalidInputError(f"recall is {recall}: a share between 0 and 1")
         if after is not None and not isinstance(after, str):
             raise InvalidInputError("a cursor is a text, as the page before returned it")
         if alone and (embedding is not None or combine != Combine.NEAREST or exclude_anchors):
@@ -136,6 +148,7 @@ class Request:
             order=Order(order),
             exclude_anchors=exclude_anchors,
             exact=exact,
+            recall=None if recall is None else float(recall),
             count=count,
             after=after,
         )
@@ -152,7 +165,7 @@ class Request:
             # Lengths keep what is joined apart.
             data = b"" if anchor is None else anchor.key()
             parts.update(len(data).to_bytes(8, "big") + data)
-        where = "" if self.where is None else self.where.model_dump_json()
+        where = "" if self.where is None else self.where.text
         rest = (self.embedding, self.combine, self.min_score, self.max_score, where, self.order, self.exclude_anchors)
         parts.update(repr(rest).encode())
         return parts.hexdigest()[:16]
@@ -160,6 +173,14 @@ class Request:
     def page(self, after: str) -> Request:
         """Ask for the page after a cursor."""
         return replace(self, after=after, count=False)
+
+
+@lru_cache(maxsize=256)
+def _read(where: str) -> Filter:
+    """Read a condition's text; programs ask the same again and again."""
+    from pgsim.filters.parse import parse
+
+    return parse(where)
 
 
 def _anchors(given: Any) -> tuple[Anchor, ...]:
@@ -186,9 +207,7 @@ def read_filter(where: Any, score_from: str | None = None) -> Filter | None:
         case Filter():
             condition = where
         case str():
-            from pgsim.filters.parse import parse
-
-            condition = parse(where)
+            condition = _read(where)
         case dict():
             condition = Filter.from_json(where)
         case _:

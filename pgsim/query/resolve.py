@@ -15,7 +15,6 @@ from pgsim.errors import InvalidInputError, LimitError, NotFoundError, NotSearch
 from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor
 from pgsim.query.plan import Index
 from pgsim.types import Metric
-from pgsim.vectors.index import can_hold
 from pgsim.vectors.load import COSINE_NORMS
 
 if TYPE_CHECKING:
@@ -35,7 +34,9 @@ class KnownType:
     kind : EmbeddingType
         The type.
     version : str
-        Of its row: another one means that the type has changed since.
+        Of its row and its workspace's: another one means that either has changed since.
+    places : (str, str)
+        Where the two rows are stored.
     max_anchors, min_vectors : int
         Limits of its workspace.
     vectors, rows : int
@@ -46,22 +47,16 @@ class KnownType:
 
     kind: EmbeddingType
     version: str
+    places: tuple[str, str]
     max_anchors: int
     min_vectors: int
     vectors: int
     rows: int
     index: Index | None
 
-    def index_for(self, anchors: list[NDArray[np.float32]]) -> Index | None:
-        """Return the index where it can be walked from these anchors, each of shape (d,)."""
-        # pgvector raises on an anchor that the indexed expression has no value for.
-        if self.index is None or not can_hold(np.stack(anchors), self.kind.index_scale).all():
-            return None
-        return self.index
 
-
-def find_type(conn: Connection[Any], workspace: Workspace, name: str) -> KnownType:
-    """Find an embedding type by its exact name, or else by its id.
+def find_type(conn: Connection[Any], workspace: Workspace, name: str, recall: float | None = None) -> KnownType:
+    """Find an embedding type by its exact name, or else by its id, with settings for a recall other than its target.
 
     Raises
     ------
@@ -76,10 +71,11 @@ def find_type(conn: Connection[Any], workspace: Workspace, name: str) -> KnownTy
     if row is None:
         raise NotFoundError(f'there is no embedding type "{name}" in workspace "{workspace.name}"')
     version, anchors, vectors = row.pop("version"), row.pop("max_anchors"), row.pop("min_vectors")
+    places = (row.pop("type_place"), row.pop("workspace_place"))
     estimates = [max(int(row.pop(key) or 0), 0) for key in ("vectors", "data_rows")]
     kind = EmbeddingType(**row)
-    index = None if kind.index_operand is None else Index.of(kind.search_settings, kind.calibration)
-    return KnownType(kind, version, anchors, vectors, estimates[0], estimates[1], index)
+    index = None if kind.index_operand is None else Index.of(kind.search_settings, kind.calibration, recall)
+    return KnownType(kind, version, places, anchors, vectors, estimates[0], estimates[1], index)
 
 
 def check_anchors(given: int, limit: int) -> None:

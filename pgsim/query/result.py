@@ -8,7 +8,8 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from pgsim.query.request import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One row of a result.
 
     Attributes
@@ -41,7 +41,7 @@ class Match:
 
     def to_json(self) -> dict[str, Any]:
         """As the JSON object that the command line prints; an infinite distance is null."""
-        document = asdict(self)
+        document = self._asdict()
         if self.distance is not None and not math.isfinite(self.distance):
             document["distance"] = None
         return document
@@ -55,7 +55,7 @@ class Outside:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Hits(Sequence[Match]):
     """The rows of one page of a search, in order.
 
@@ -71,12 +71,14 @@ class Hits(Sequence[Match]):
         Whether the answer is known to be exact.
     total : int or None
         Number of rows in range, where it was asked for.
-    next : str or None
-        Cursor of the next page, None on the last.
     nearest_outside : Outside or None
         Where nothing or nearly nothing is in range: the nearest row outside it.
     plan : dict
         The plan, its reason and its settings.
+    make_next : callable or None
+        Makes the cursor of the next page; None on the last.
+    fetch : callable or None
+        Answers the request for another page.
     """
 
     rows: list[Match]
@@ -84,9 +86,9 @@ class Hits(Sequence[Match]):
     embedding: str | None
     complete: bool
     total: int | None
-    next: str | None
     nearest_outside: Outside | None
     plan: dict[str, Any]
+    make_next: Callable[[], str] | None = field(default=None, repr=False, compare=False)
     fetch: Callable[[Request], Hits] | None = field(default=None, repr=False, compare=False)
 
     @overload
@@ -99,6 +101,12 @@ class Hits(Sequence[Match]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def next(self) -> str | None:
+        """Cursor of the next page, None on the last."""
+        # Made when it is asked for: the digest of the search takes a tenth of a short search's time.
+        return None if self.make_next is None else self.make_next()
+
     def pages(self) -> Iterator[Hits]:
         """Yield this page and, read as they are asked for, the ones after it."""
         page: Hits = self
@@ -110,7 +118,7 @@ class Hits(Sequence[Match]):
     def to_numpy(self) -> np.ndarray[Any, np.dtype[np.void]]:
         """As a structured array of ``data_row_id, score, distance, nearest_anchor``, shape (n,)."""
         kinds = [("data_row_id", object), ("score", "f8"), ("distance", "f8"), ("nearest_anchor", object)]
-        return np.array([(m.data_row_id, m.score, m.distance, m.nearest_anchor) for m in self.rows], dtype=kinds)
+        return np.array(self.rows, dtype=kinds)
 
     def to_pandas(self) -> Any:
         """As a pandas DataFrame with the columns of a match.
@@ -124,7 +132,7 @@ class Hits(Sequence[Match]):
             import pandas as pd
         except ImportError:
             raise MissingExtraError("to_pandas() needs pandas; install it: pip install pandas") from None
-        return pd.DataFrame([asdict(match) for match in self.rows], columns=list(Match.__dataclass_fields__))
+        return pd.DataFrame(self.rows, columns=list(Match._fields))
 
     def to_json(self) -> dict[str, Any]:
         """As the JSON object that the command line prints."""

@@ -1,7 +1,9 @@
 """From an index plan to SQL text; executes nothing.
 
-One statement does it all: it walks the index once for each anchor, tests conditions on the candidates, compares their
-exact distances, and says how far the walks reached, which tells whether a score range has been seen to its end.
+One statement does it all: it walks the index once for each anchor, takes the candidates that pass the conditions,
+compares their exact distances, and says whether the walks saw a score range to its end. Nothing in it asks for more
+candidates than it needs: the server hands rows from one step to the next one by one, and a walk stops where the last
+step has enough.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from pgsim.query.expressions import (
     SearchShape,
     combined,
     distance_to,
+    filter_conditions,
     nearest_anchor,
+    not_excluded,
     not_refused,
-    row_conditions,
     table,
+    versions,
     walks_centroid,
 )
-from pgsim.query.plan import SPARE_CANDIDATES
+from pgsim.query.plan import BEYOND
+from pgsim.vectors.recall import candidates_of
 
 
 @lru_cache(maxsize=512)
@@ -33,92 +38,118 @@ def compile_walk(shape: SearchShape) -> str:
     Returns
     -------
     str
-        Columns ``data_row_id, distance, score, nearest``; ``seen`` (candidates of the shortest walk), ``reach``
-        (distance of its last one), ``outside_id`` and ``outside_distance`` (the first candidate beyond the range), all
-        four null without a range; and ``version`` of the embedding type's and the workspace's row. Where a range holds
-        nothing, one row without a ``data_row_id``.
+        Columns ``data_row_id, distance, nearest``; ``ended`` (whether every walk went beyond the range; null
+        where that was not needed to fill the page), ``outside_id`` and ``outside_distance`` (the first candidate
+        beyond the range), all three null without a range; and ``version``. Where nothing is found, one row without a
+        ``data_row_id``.
     """
-    walked = ["centroid"] if walks_centroid(shape) else [f"p{i}" for i in range(shape.positives)]
-    parts = [_walk(shape, f"walk{i}", anchor) for i, anchor in enumerate(walked)]
-    near = "walk0"
-    if len(walked) > 1 or shape.where is not None or shape.excluding:
+    walks = ["centroid"] if walks_centroid(shape) else [f"p{i}" for i in range(shape.positives)]
+    steps, found = [], []
+    for i, anchor in enumerate(walks):
+        named = _steps(shape, i, anchor)
+        steps += [f"{name} as materialized (\n{text}\n)" for name, text in named]
+        found.append(named[-1][0])
+    near = found[0]
+    if len(walks) > 1:
         near = "near"
-        parts.append(_near(shape, len(walked)))
+        steps.append(f"near as materialized (\n{_near(shape, found)}\n)")
+    steps.append(f"found as (\n{_found(shape, near)}\n)")
     nearest, join = nearest_anchor(shape)
-    found, first = _found(shape, len(walked), near)
-    ctes = ",\n".join(parts)
-    ends, outside, source = "null, null", "null, null", f"(\n{found}\n) s"
+    ended, outside, beyond = "null", "null, null", ""
     if shape.farthest:
-        # Only a range has an end that a walk may or may not have passed.
-        each = " union all ".join(
-            f"select count(*) as seen, max(distance) as reach from walk{i}" for i in range(len(walked))
-        )
-        ends, outside = "w.seen, w.reach", "o.data_row_id, o.distance"
-        source = (
-            f"(select min(seen) as seen, min(reach) as reach from ({each}) ends) w\n"
-            f"left join (\n{found}\n) s on true\nleft join (\n{first}\n) o on true"
-        )
+        ended, outside = _ended(shape, len(walks)), "o.data_row_id, o.distance"
+        beyond = f"\nleft join (\n{_beyond(shape, near)}\n) o on true"
+    listed = ",\n".join(steps)
     return (
-        f"with {ctes}\n"
-        "select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score,"
-        f" {nearest} as nearest,\n"
-        f"    {ends}, {outside},\n"
-        "    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t"
-        " join pgsim.workspace x on x.id = t.workspace_id\n"
-        f"        where t.id = {shape.embedding_type_id}) as version\n"
-        f"from {source}{join}\n"
+        f"with {listed}\n"
+        f"select s.data_row_id, s.distance, {nearest} as nearest,\n    {ended} as ended,\n    {outside}, q.version\n"
+        f"from (select {versions(shape)} as version) q\nleft join found s on true{beyond}{join}\n"
         "order by s.distance, s.data_row_id"
     )
 
 
-def _walk(shape: SearchShape, name: str, anchor: str) -> str:
-    assert shape.index_operand is not None  # noqa: S101 - the caller's plan has an index
-    by = f"{shape.index_operand % 'e.vector'} {shape.metric.operator} {shape.index_operand % f'%({anchor})b'}"
-    return (
-        f"{name} as materialized (\n    select e.data_row_id, {distance_to(shape, anchor)} as distance\n"
-        f"    from {table(shape)} e\n    order by {by}\n    limit {shape.candidates}\n)"
-    )
-
-
-def _near(shape: SearchShape, walks: int) -> str:
-    """Print the candidates that pass the conditions, with their least distance to what was walked around."""
-    source = "walk0 c"
-    if walks > 1:
-        union = " union all ".join(f"table walk{i}" for i in range(walks))
-        source = (
-            f"(\n        select data_row_id, min(distance) as distance from ({union}) u group by data_row_id\n    ) c"
+def _steps(shape: SearchShape, number: int, anchor: str) -> list[tuple[str, str]]:
+    """Name and print the steps of one walk, of which the last gives the rows that it found."""
+    operand, operator = shape.index_operand, shape.metric.operator
+    assert operand is not None  # noqa: S101 - the caller's plan has an index
+    by = f"{operand % 'e.vector'} {operator} {operand % f'%({anchor})b'}"
+    # A walk that may end sooner hides its limit from the server, which would take it for what is wanted and sort the
+    # table instead, where it is much of that.
+    limit = shape.at_most if shape.keep == shape.at_most else f"(select {shape.at_most})"
+    kept = f",\n        {' and '.join(not_refused(shape))} as kept" if shape.negatives else ""
+    steps = [
+        (
+            f"walk{number}",
+            f"    select e.data_row_id, {distance_to(shape, anchor)} as distance{kept}\n"
+            f"    from {table(shape)} e\n    order by {by}\n    limit {limit}",
         )
+    ]
+    if shape.farthest:
+        # A count that only rises lets the server end the walk where the condition on it fails.
+        carried = "w.data_row_id, w.distance" + (", w.kept" if shape.negatives else "")
+        steps.append(
+            (
+                f"seen{number}",
+                f"    select x.*\n    from (\n        select {carried},\n"
+                "            count(*) filter (where w.distance > %(farthest)s) over (rows unbounded preceding)"
+                f" as beyond\n        from walk{number} w\n    ) x\n    where x.beyond <= {BEYOND}",
+            )
+        )
+    conditions = not_excluded(shape, "c.data_row_id") + (["c.kept"] if shape.negatives else [])
+    source = f"{steps[-1][0]} c"
     if shape.where is not None:
-        source += "\n    join pgsim.data_row r on r.id = c.data_row_id"
-    conditions = "\n        and ".join(row_conditions(shape, "c.data_row_id")) or "true"
-    # An anchor whose walk missed a row may be nearer to it than those whose walks found it: a few more are compared.
-    keep = ""
-    if walks > 1 and shape.limit is not None and not shape.negatives:
-        keep = f"\n    order by distance, data_row_id\n    limit {shape.limit + SPARE_CANDIDATES}"
-    return (
-        f"near as materialized (\n    select c.data_row_id, c.distance\n    from {source}\n"
-        f"    where {conditions}{keep}\n)"
-    )
+        # Row by row, in the order of the walk: a join that reads all of either side would walk to the end.
+        of_row = "\n            and ".join(["r.id = c.data_row_id", *filter_conditions(shape)])
+        source += f"\n    cross join lateral (\n        select from pgsim.data_row r\n        where {of_row}\n"
+        source += "        offset 0\n    ) r"
+    limited = shape.keep is not None and shape.keep != shape.at_most
+    if shape.where is not None or conditions or limited:
+        where = f"\n    where {' and '.join(conditions)}" if conditions else ""
+        limit = f"\n    limit {shape.keep}" if limited else ""
+        carried = "c.data_row_id, c.distance" + (", c.beyond" if shape.farthest else "")
+        steps.append((f"kept{number}", f"    select {carried}\n    from {source}{where}{limit}"))
+    return steps
 
 
-def _found(shape: SearchShape, walks: int, near: str) -> tuple[str, str]:
-    """Print the rows in range, and the first candidate beyond it."""
+def _near(shape: SearchShape, found: list[str]) -> str:
+    """Print what several walks found, each row once, by its least distance to what was walked around."""
+    union = " union all ".join(f"select data_row_id, distance from {name}" for name in found)
+    text = f"    select u.data_row_id, min(u.distance) as distance\n    from ({union}) u\n    group by u.data_row_id"
+    if shape.limit is not None:
+        # An anchor whose walk missed a row may be nearer to it than those whose walks found it.
+        text += f"\n    order by distance, data_row_id\n    limit {candidates_of(shape.limit)}"
+    return text
+
+
+def _candidates(shape: SearchShape, near: str) -> tuple[str, str]:
+    """Print the exact distance of the candidates, and what they are read from."""
+    if shape.positives == 1 or walks_centroid(shape):
+        return "c.distance", f"{near} c"
+    return combined(shape), f"{near} c\n    join {table(shape)} e on e.data_row_id = c.data_row_id"
+
+
+def _found(shape: SearchShape, near: str) -> str:
+    distance, source = _candidates(shape, near)
+    where = f"\n    where {distance} <= %(farthest)s" if shape.farthest else ""
     limit = "" if shape.limit is None else f"\n    limit {shape.limit}"
-    if walks == 1 and not shape.negatives:
-        distance, source, refused = "c.distance", f"{near} c", []
-    else:
-        distance = combined(shape)
-        source = f"{near} c\n    join {table(shape)} e on e.data_row_id = c.data_row_id"
-        refused = not_refused(shape)
-    bound = [f"{distance} <= %(farthest)s"] if shape.farthest else []
-    conditions = "\n        and ".join(bound + refused) or "true"
-    rows = (
-        f"    select c.data_row_id, {distance} as distance\n    from {source}\n    where {conditions}\n"
+    return (
+        f"    select c.data_row_id, {distance} as distance\n    from {source}{where}\n"
         f"    order by distance, data_row_id{limit}"
     )
-    beyond = f"{distance} > %(farthest)s" if shape.farthest else "false"
-    first = (
+
+
+def _beyond(shape: SearchShape, near: str) -> str:
+    distance, source = _candidates(shape, near)
+    return (
         f"    select c.data_row_id, {distance} as distance\n    from {source}\n"
-        f"    where {' and '.join([beyond, *refused])}\n    order by distance, data_row_id\n    limit 1"
+        f"    where {distance} > %(farthest)s\n    order by distance, data_row_id\n    limit 1"
     )
-    return rows, first
+
+
+def _ended(shape: SearchShape, walks: int) -> str:
+    each = " union all ".join(f"select max(beyond) as beyond from seen{i}" for i in range(walks))
+    ended = f"(select coalesce(min(beyond), 0) >= {BEYOND} from ({each}) ends)"
+    if shape.limit is None:
+        return ended
+    # Not asked where the page is full: the question would make the walks go on.
+    return f"case when (select count(*) from found) < {shape.limit} then {ended} end"

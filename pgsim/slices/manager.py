@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -291,9 +292,9 @@ class Slices:
             embedding=None,
             complete=True,
             total=self.count(record.name) if count else None,
-            next=page[-1] if more and page else None,
             nearest_outside=None,
             plan={"name": "filter", "reason": "no similarity clause gives the rows a score: they are read by id"},
+            make_next=partial(str, page[-1]) if more and page else None,
         )
 
     def delete(self, name: str | int) -> SliceRecord:

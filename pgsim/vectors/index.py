@@ -90,22 +90,22 @@ def can_hold(vectors: NDArray[np.float32], scale: float | None) -> NDArray[np.bo
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n, d)
+    vectors : ndarray of float32, shape (..., d)
     scale : float or None
         Of the index. pgvector refuses a product that overflows, and one that turns a number into zero.
 
     Returns
     -------
-    ndarray of bool, shape (n,)
+    ndarray of bool, shape (...)
     """
     if scale is None:
-        return np.ones(len(vectors), dtype=bool)
+        return np.ones(vectors.shape[:-1], dtype=bool)
     # In double precision, which the limit of a small scale needs.
-    held: NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float64) <= largest_holdable(scale)
+    held: NDArray[np.bool_] = np.abs(vectors).max(axis=-1, initial=0.0).astype(np.float64) <= largest_holdable(scale)
     if scale < 1:
         with np.errstate(under="ignore"):
             vanished = (vectors * np.float32(scale) == 0) & (vectors != 0)
-        held &= ~vanished.any(axis=1)
+        held = held & ~vanished.any(axis=-1)
     return held
 
 

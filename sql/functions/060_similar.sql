@@ -1,5 +1,23 @@
 drop function if exists pgsim.prefers_index(float8, int, int, int, text, float8, float8);
 
+-- Two rows read at the place where they were when they were looked up: a row that has changed since has moved. As a
+-- function it is planned once, where a part of the statement would be planned with each search that has conditions.
+create or replace function pgsim.versions(type_place tid, type_id bigint, workspace_place tid) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select concat_ws('/', t.xmin, w.xmin)
+        from pgsim.embedding_type t cross join pgsim.workspace w
+        where t.ctid = type_place and t.id = type_id and w.ctid = workspace_place and w.id = t.workspace_id
+    );
+end
+$$;
+
+comment on function pgsim.versions(tid, bigint, tid) is
+    'Versions of an embedding type''s row and its workspace''s, where they have not changed since they were looked up.';
+
 -- The share of random pairs that are no further apart than a distance, interpolated as a power of it.
 create or replace function pgsim.share_within(quantiles jsonb, distance float8) returns float8
 language plpgsql immutable parallel safe
@@ -34,11 +52,13 @@ $$;
 comment on function pgsim.share_within(jsonb, float8) is
     'Estimated share of random pairs of an embedding type that are no further apart than a distance.';
 
+drop function if exists pgsim.index_candidates(pgsim.embedding_type, float8, int, int, text, float8, float8);
+
 -- Which plan answers a search: the same choice as pgsim.query.plan.choose, which a test compares over a grid. No rows:
 -- an exact scan. The numbers are those of that module, with their reasons there.
-create or replace function pgsim.index_candidates(
+create or replace function pgsim.index_walk(
     kind pgsim.embedding_type, vectors float8, wanted int, anchors int, combine text, closest float8, farthest float8,
-    out candidates int, out ef_search int
+    out keep int, out at_most int, out ef_search int
 ) returns setof record
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -50,40 +70,50 @@ declare
     walk_10 float8 := settings ->> 'walk_ms_10';
     walk_100 float8 := settings ->> 'walk_ms_100';
     scan_us float8 := settings ->> 'scan_us';
-    in_range float8;
-    need float8;
-    walk float8;
+    walks int := case combine when 'centroid' then 1 else anchors end;
+    -- What a search for 10 and for 100 rows takes from the index.
+    short_walk constant int := 21;
+    long_walk constant int := 126;
+    most constant float8 := 16384;
+    candidate_ms float8;
+    candidates float8;
+    index_ms float8;
+    exact_ms float8;
 begin
     if kind.index_operand is null or ef_10 is null or ef_100 is null or walk_10 is null or walk_100 is null
-        or scan_us is null or closest > 0 or (combine = 'mean' and anchors > 1) then
+        or scan_us is null or closest > 0 or (combine = 'mean' and anchors > 1) or vectors < 3000 then
         return;
     end if;
-    need := coalesce(wanted + 1, 'infinity'::float8);
+    keep := wanted + 1 + greatest(10, ceil(wanted / 4.0)::int);
+    candidates := coalesce(keep, 1e9);
     if farthest < 'infinity' then
-        in_range := 1.5 * vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest) + 50;
-        need := least(need, in_range);
+        candidates := least(candidates, vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest) + 20);
     end if;
-    need := need + 10;
-    if need > 1000 then
+    candidate_ms := greatest((walk_100 - walk_10) / (long_walk - short_walk), walk_10 / 200);
+    index_ms := walks * (walk_10 + greatest(candidates - short_walk, 0) * candidate_ms);
+    exact_ms := vectors * scan_us / 1000 * (1 + 0.6 * (anchors - 1));
+    if candidates > most or index_ms + 1.0 >= exact_ms then
         return;
     end if;
-    candidates := ceil(need);
-    ef_search := greatest(
-        candidates, ceil(case when candidates <= 21 then ef_10 else ef_100 * greatest(candidates / 100.0, 1) end)
-    );
-    walk := greatest(
-        walk_10 + greatest(walk_100 - walk_10, 0) / greatest(ef_100 - ef_10, 1) * (ef_search - ef_10), 0.5 * walk_10
-    );
-    if ef_search > 1000 or (case combine when 'centroid' then 1 else anchors end) * walk + 1.0
-        >= vectors * scan_us / 1000 * (1 + 0.6 * (anchors - 1)) then
-        return;
+    at_most := keep;
+    if farthest < 'infinity' then
+        at_most := greatest(
+            2 ^ ceil(log(2::numeric, least(
+                greatest(2 * candidates, exact_ms / (walks * candidate_ms), 1), most
+            )::numeric)), 256
+        );
     end if;
+    ef_search := case
+        when candidates <= short_walk then ef_10
+        else least(ceil(ef_100 * greatest(candidates / long_walk, 1)), 1000)
+    end;
     return next;
 end
 $$;
 
-comment on function pgsim.index_candidates(pgsim.embedding_type, float8, int, int, text, float8, float8) is
-    'Candidates to take from each walk through the index, and the ef_search for it; no row where an exact scan is better.';
+comment on function pgsim.index_walk(pgsim.embedding_type, float8, int, int, text, float8, float8) is
+    'Rows to take from each walk through the index, candidates after which it ends, and its ef_search; no row where an'
+    ' exact scan is better.';
 
 create or replace function pgsim.anchor_vectors(kind pgsim.embedding_type, anchors text[]) returns @vector@.vector[]
 language plpgsql stable
@@ -144,9 +174,8 @@ declare
     source text;
     walks text;
     ends text;
-    reach float8;
-    candidates int;
-    ef int;
+    plan record;
+    ended bool;
     saved text[];
     closest float8;
     farthest float8;
@@ -257,38 +286,47 @@ begin
 
     select case when c.reltuples > 0 then c.reltuples else 0 end into row_count
     from pg_class c where c.oid = format('pgsim.%I', table_name)::regclass;
-    if max_rows is distinct from 0 then
-        select c.candidates, c.ef_search into candidates, ef
-        from pgsim.index_candidates(
-            kind, row_count, max_rows, cardinality(positives), combine, closest, farthest
-        ) c;
-    end if;
-    if candidates is not null then
-        -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances.
+    select w.* into plan
+    from pgsim.index_walk(kind, row_count, max_rows, cardinality(positives), combine, closest, farthest) w
+    where max_rows is distinct from 0;
+    if plan.ef_search is not null then
+        -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances. Where
+        -- the range ends, a count that only rises ends the walk a little beyond it.
         select
             string_agg(format(
-                'w%s as materialized (select e.data_row_id, e.vector %s %s as distance from pgsim.%I e order by %s %s %s'
-                ' limit %s)', i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'), operator,
-                format(kind.index_operand, w.anchor), candidates
+                'w%1$s as materialized (select e.data_row_id, e.vector %2$s %3$s as distance from pgsim.%4$I e'
+                ' order by %5$s %2$s %6$s limit (select %7$s)), s%1$s as materialized (%8$s),'
+                ' k%1$s as materialized (select data_row_id from s%1$s%9$s)',
+                i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'),
+                format(kind.index_operand, w.anchor), plan.at_most,
+                case when farthest < 'infinity' then format(
+                    'select x.* from (select w.data_row_id, count(*) filter (where w.distance > $5)'
+                    ' over (rows unbounded preceding) as beyond from w%s w) x where x.beyond <= 20', i
+                ) else format('select data_row_id from w%s', i) end,
+                case when plan.keep < plan.at_most then format(' limit %s', plan.keep) else '' end
             ), ', ' order by i),
-            string_agg(format('select data_row_id from w%s', i), ' union ' order by i),
-            string_agg(format('select max(distance) as reach from w%s', i), ' union all ' order by i)
+            string_agg(format('select data_row_id from k%s', i), ' union ' order by i),
+            case when farthest < 'infinity' then format(
+                'case when count(*) < coalesce($6, count(*) + 1) then (select min(beyond) >= 20 from (%s) ends) end',
+                string_agg(format('select coalesce(max(beyond), 0) as beyond from s%s', i), ' union all ' order by i)
+            ) else 'false' end
         into walks, source, ends
         from generate_series(1, case combine when 'centroid' then 1 else cardinality(positives) end) i
         cross join lateral (select case when combine = 'centroid' then '$3' else format('($1)[%s]', i) end) w (anchor);
         source := format('(%s) c join pgsim.%I e on e.data_row_id = c.data_row_id', source, table_name);
         saved := array[current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true)];
-        perform set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'relaxed_order', true);
+        perform set_config('hnsw.ef_search', plan.ef_search::text, true),
+            set_config('hnsw.iterative_scan', 'relaxed_order', true);
         execute format(
             'with %s select array_agg(f.data_row_id order by f.distance, f.data_row_id),'
             ' array_agg(f.distance order by f.distance, f.data_row_id),'
-            ' array_agg(f.nearest order by f.distance, f.data_row_id), (select min(reach) from (%s) ends) from (%s) f',
+            ' array_agg(f.nearest order by f.distance, f.data_row_id), %s from (%s) f',
             walks, ends, format(body, source)
-        ) into found_ids, found_distances, found_anchors, reach
+        ) into found_ids, found_distances, found_anchors, ended
         using positives, negatives, centroid, closest, farthest, max_rows;
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
         -- A full page, or a range that every walk went beyond.
-        if cardinality(found_ids) = max_rows or (farthest < 'infinity' and reach > farthest) then
+        if cardinality(found_ids) = max_rows or ended then
             return query
             select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
             from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)

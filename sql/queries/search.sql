@@ -1,6 +1,7 @@
 -- name: type_for_search
 select
-    {columns}, concat_ws('/', t.xmin, w.xmin) as version, w.max_anchors, w.min_vectors,
+    {columns}, concat_ws('/', t.xmin, w.xmin) as version, t.ctid::text as type_place, w.ctid::text as workspace_place,
+    w.max_anchors, w.min_vectors,
     (select c.reltuples from pg_catalog.pg_class c where c.oid = to_regclass('pgsim.embedding_' || t.id)) as vectors,
     (select c.reltuples from pg_catalog.pg_class c where c.oid = 'pgsim.data_row'::regclass) as data_rows
 from pgsim.embedding_type t

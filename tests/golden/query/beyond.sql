@@ -1,8 +1,5 @@
-select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s)
-from (
-    select e.data_row_id, (e.vector <+> %(p0)b) as distance
-    from pgsim.embedding_7 e
-    where (e.vector <+> %(p0)b) > %(farthest)s
-    order by distance, data_row_id
-    limit 1
-) s
+select e.data_row_id, (e.vector <+> %(p0)b) as distance
+from pgsim.embedding_7 e
+where (e.vector <+> %(p0)b) > %(farthest)s
+order by distance, data_row_id
+limit 1

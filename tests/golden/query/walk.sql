@@ -3,16 +3,16 @@ with walk0 as materialized (
     from pgsim.embedding_7 e
     order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
     limit 21
-)
-select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, 0 as nearest,
-    null, null, null, null,
-    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t join pgsim.workspace x on x.id = t.workspace_id
-        where t.id = 7) as version
-from (
+),
+found as (
     select c.data_row_id, c.distance as distance
     from walk0 c
-    where true
     order by distance, data_row_id
     limit 11
-) s
+)
+select s.data_row_id, s.distance, 0 as nearest,
+    null as ended,
+    null, null, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
 order by s.distance, s.data_row_id

@@ -2,36 +2,62 @@ with walk0 as materialized (
     select e.data_row_id, (e.vector <+> %(p0)b) as distance
     from pgsim.embedding_7 e
     order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
+    limit (select 1024)
+),
+seen0 as materialized (
+    select x.*
+    from (
+        select w.data_row_id, w.distance,
+            count(*) filter (where w.distance > %(farthest)s) over (rows unbounded preceding) as beyond
+        from walk0 w
+    ) x
+    where x.beyond <= 20
+),
+kept0 as materialized (
+    select c.data_row_id, c.distance, c.beyond
+    from seen0 c
     limit 21
 ),
 walk1 as materialized (
     select e.data_row_id, (e.vector <+> %(p1)b) as distance
     from pgsim.embedding_7 e
     order by ((e.vector)::public.halfvec(512)) <+> ((%(p1)b)::public.halfvec(512))
+    limit (select 1024)
+),
+seen1 as materialized (
+    select x.*
+    from (
+        select w.data_row_id, w.distance,
+            count(*) filter (where w.distance > %(farthest)s) over (rows unbounded preceding) as beyond
+        from walk1 w
+    ) x
+    where x.beyond <= 20
+),
+kept1 as materialized (
+    select c.data_row_id, c.distance, c.beyond
+    from seen1 c
     limit 21
 ),
 near as materialized (
-    select c.data_row_id, c.distance
-    from (
-        select data_row_id, min(distance) as distance from (table walk0 union all table walk1) u group by data_row_id
-    ) c
-    where true
+    select u.data_row_id, min(u.distance) as distance
+    from (select data_row_id, distance from kept0 union all select data_row_id, distance from kept1) u
+    group by u.data_row_id
     order by distance, data_row_id
-    limit 21
-)
-select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, n.nearest as nearest,
-    w.seen, w.reach, o.data_row_id, o.distance,
-    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t join pgsim.workspace x on x.id = t.workspace_id
-        where t.id = 7) as version
-from (select min(seen) as seen, min(reach) as reach from (select count(*) as seen, max(distance) as reach from walk0 union all select count(*) as seen, max(distance) as reach from walk1) ends) w
-left join (
+    limit 22
+),
+found as (
     select c.data_row_id, least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b)) as distance
     from near c
     join pgsim.embedding_7 e on e.data_row_id = c.data_row_id
     where least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b)) <= %(farthest)s
     order by distance, data_row_id
     limit 11
-) s on true
+)
+select s.data_row_id, s.distance, n.nearest as nearest,
+    case when (select count(*) from found) < 11 then (select coalesce(min(beyond), 0) >= 20 from (select max(beyond) as beyond from seen0 union all select max(beyond) as beyond from seen1) ends) end as ended,
+    o.data_row_id, o.distance, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
 left join (
     select c.data_row_id, least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b)) as distance
     from near c

@@ -2,25 +2,30 @@ with walk0 as materialized (
     select e.data_row_id, (e.vector <+> %(p0)b) as distance
     from pgsim.embedding_7 e
     order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
-    limit 400
+    limit (select 512)
 ),
-near as materialized (
+kept0 as materialized (
     select c.data_row_id, c.distance
     from walk0 c
-    join pgsim.data_row r on r.id = c.data_row_id
-    where r.workspace_id = %(workspace_id)s
-        and (r.dataset = %(dataset_1)s)
-        and c.data_row_id <> all(%(excluded)s)
-)
-select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, 0 as nearest,
-    null, null, null, null,
-    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t join pgsim.workspace x on x.id = t.workspace_id
-        where t.id = 7) as version
-from (
+    cross join lateral (
+        select from pgsim.data_row r
+        where r.id = c.data_row_id
+            and r.workspace_id = %(workspace_id)s
+            and (r.dataset = %(dataset_1)s)
+        offset 0
+    ) r
+    where c.data_row_id <> all(%(excluded)s)
+    limit 16
+),
+found as (
     select c.data_row_id, c.distance as distance
-    from near c
-    where true
+    from kept0 c
     order by distance, data_row_id
     limit 11
-) s
+)
+select s.data_row_id, s.distance, 0 as nearest,
+    null as ended,
+    null, null, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
 order by s.distance, s.data_row_id

@@ -1,28 +1,41 @@
 with walk0 as materialized (
-    select e.data_row_id, (e.vector <+> %(p0)b) as distance
+    select e.data_row_id, (e.vector <+> %(p0)b) as distance,
+        least((e.vector <+> %(n0)b), (e.vector <+> %(n1)b)) >= (e.vector <+> %(p0)b) as kept
     from pgsim.embedding_7 e
     order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
+    limit (select 1024)
+),
+seen0 as materialized (
+    select x.*
+    from (
+        select w.data_row_id, w.distance, w.kept,
+            count(*) filter (where w.distance > %(farthest)s) over (rows unbounded preceding) as beyond
+        from walk0 w
+    ) x
+    where x.beyond <= 20
+),
+kept0 as materialized (
+    select c.data_row_id, c.distance, c.beyond
+    from seen0 c
+    where c.kept
     limit 21
-)
-select s.data_row_id, s.distance, pgsim.score(s.distance, %(half)s, %(power)s) as score, 0 as nearest,
-    w.seen, w.reach, o.data_row_id, o.distance,
-    (select concat_ws('/', t.xmin, x.xmin) from pgsim.embedding_type t join pgsim.workspace x on x.id = t.workspace_id
-        where t.id = 7) as version
-from (select min(seen) as seen, min(reach) as reach from (select count(*) as seen, max(distance) as reach from walk0) ends) w
-left join (
-    select c.data_row_id, (e.vector <+> %(p0)b) as distance
-    from walk0 c
-    join pgsim.embedding_7 e on e.data_row_id = c.data_row_id
-    where (e.vector <+> %(p0)b) <= %(farthest)s
-        and least((e.vector <+> %(n0)b), (e.vector <+> %(n1)b)) >= (e.vector <+> %(p0)b)
+),
+found as (
+    select c.data_row_id, c.distance as distance
+    from kept0 c
+    where c.distance <= %(farthest)s
     order by distance, data_row_id
     limit 11
-) s on true
+)
+select s.data_row_id, s.distance, 0 as nearest,
+    case when (select count(*) from found) < 11 then (select coalesce(min(beyond), 0) >= 20 from (select max(beyond) as beyond from seen0) ends) end as ended,
+    o.data_row_id, o.distance, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
 left join (
-    select c.data_row_id, (e.vector <+> %(p0)b) as distance
-    from walk0 c
-    join pgsim.embedding_7 e on e.data_row_id = c.data_row_id
-    where (e.vector <+> %(p0)b) > %(farthest)s and least((e.vector <+> %(n0)b), (e.vector <+> %(n1)b)) >= (e.vector <+> %(p0)b)
+    select c.data_row_id, c.distance as distance
+    from kept0 c
+    where c.distance > %(farthest)s
     order by distance, data_row_id
     limit 1
 ) o on true

@@ -334,6 +334,18 @@ def test_a_recalibration_between_pages_changes_no_score(places: Catalog) -> None
             conn.execute("update pgsim.embedding_type set score_half = 8, score_power = 1 where name = 'whole'")
 
 
+@pytest.mark.parametrize("limit", [None, 0, 5])
+@pytest.mark.parametrize(
+    ("where", "score_from"),
+    [(clause(), None), ({"or": [PLAIN, clause(name="n")]}, "n"), ({"or": [PLAIN, clause()]}, None), (PLAIN, None)],
+)
+def test_streams(places: Catalog, where: Any, score_from: str | None, limit: int | None) -> None:
+    rows = places.search(where=where, score_from=score_from, limit=limit, exact=True).rows
+    assert list(places.stream(where=where, score_from=score_from, limit=limit)) == rows
+    with pytest.raises(NotFoundError, match=r"^where\.and\[1\]: "):
+        list(places.stream(where={"and": [where, clause(embedding="nosuch")]}))
+
+
 def test_explained(places: Catalog) -> None:
     explained = places.explain(Request.of(None, where={"or": [PLAIN, clause(name="n")]}, score_from="n"))
     assert explained["name"] == "filter"
@@ -372,15 +384,18 @@ def test_through_the_index_with_a_clause_as_condition(places: Catalog) -> None:
     space.add(names, rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 16)))
     space.apply_settings({**space.kind.search_settings, "scan_us": 50.0, "walk_ms_10": 0.5, "walk_ms_100": 1.0})
     other = places.embeddings.create("other", 8, score_half=HALF, score_power=1)
-    other.add(names[::2], rng.normal(size=(1500, 8)))
+    beside = rng.normal(size=(1500, 8))
+    other.add(names[::2], beside)
+    near_zero = {names[2 * i] for i in np.flatnonzero(np.abs(beside).sum(axis=1) < HALF)}
     where = {"similar": {"embedding": "other", "anchors": [{"vector": [0.0] * 8}], "min_score": 0.5}}
-    through = places.search("many", [names[0]], score=(0, 1), limit=5, where=where)
-    assert through.plan["name"] == "index"
-    exact = places.search("many", [names[0]], score=(0, 1), limit=5, where=where, exact=True)
-    assert through.rows == exact.rows
     near = {"similar": {"embedding": "many", "anchors": [{"row": names[0]}], "min_score": 0, "name": "near"}}
-    by_filter = places.search(where={"and": [near, where]}, score_from="near", limit=5)
-    assert (by_filter.rows, by_filter.plan) == (through.rows, through.plan)
+    for hits in (
+        places.search("many", [names[0]], score=(0, 1), limit=5, where=where),
+        places.search(where={"and": [near, where]}, score_from="near", limit=5),
+    ):
+        assert hits.plan["name"] == "index"
+        assert len(hits) == 5
+        assert {hit.data_row_id for hit in hits} <= near_zero
     places.embeddings.get("many").delete()
     places.embeddings.get("other").delete()
     places.rows.delete(names)

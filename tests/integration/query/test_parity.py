@@ -142,7 +142,7 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
         index = Index.of(settings, {"quantiles": quantiles})
         grid = list(
             itertools.product(
-                (0, 1000, 2600, 2800, 3500, 60_000, 2_000_000),
+                (0, 1000, 2999, 3000, 3500, 60_000, 2_000_000),
                 (None, 1, 10, 11, 100, 500, 989, 2000),
                 (1, 3, 20),
                 ("nearest", "mean", "centroid"),
@@ -150,10 +150,10 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
             )
         )
         rows = conn.execute(
-            "select c.candidates, c.ef_search"
+            "select c.keep, c.at_most, c.ef_search"
             " from unnest(%s::float8[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::float8[])"
             " with ordinality g (r, w, a, c, closest, farthest, i) cross join pgsim.embedding_type t"
-            " left join lateral pgsim.index_candidates(t, g.r, g.w, g.a, g.c, g.closest, g.farthest) c on true"
+            " left join lateral pgsim.index_walk(t, g.r, g.w, g.a, g.c, g.closest, g.farthest) c on true"
             " order by i",
             [
                 *[[row[column] for row in grid] for column in range(4)],
@@ -177,7 +177,7 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
                     index=index,
                 )
             )
-            expected = (plan.candidates, plan.ef_search) if plan.name == "index" else (None, None)
+            expected = (plan.keep, plan.at_most, plan.ef_search) if plan.name == "index" else (None, None, None)
             assert found == expected, (count, wanted, anchors, combine, closest, farthest)
             chosen += plan.name == "index"
     assert chosen > 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,20 +37,21 @@ SHAPES: dict[str, tuple[SearchShape, Part]] = {
 }
 
 
+WALK = SearchShape(7, Metric.L1, 1, index_operand=INDEXED, keep=21, at_most=21)
+IN_RANGE = replace(WALK, farthest=True, at_most=1024)
 WALKS = {
-    "walk": SearchShape(7, Metric.L1, 1, index_operand=INDEXED, candidates=21),
-    "walk_in_range": SearchShape(7, Metric.L1, 1, farthest=True, limit=None, index_operand=INDEXED, candidates=150),
-    "walk_with_condition": SearchShape(
-        7, Metric.L1, 1, where="r.dataset = %(dataset_1)s", excluding=True, index_operand=INDEXED, candidates=400
+    "walk": WALK,
+    "walk_in_range": replace(IN_RANGE, limit=None, keep=None),
+    "walk_in_range_for_a_page": IN_RANGE,
+    "walk_with_condition": replace(WALK, where="r.dataset = %(dataset_1)s", excluding=True, keep=16, at_most=512),
+    "walk_in_range_with_condition": replace(IN_RANGE, where="r.dataset = %(dataset_1)s"),
+    "walk_for_two": replace(IN_RANGE, positives=2),
+    "walk_for_two_with_condition": replace(WALK, positives=2, where="r.dataset = %(dataset_1)s", at_most=512),
+    "walk_with_negatives": replace(IN_RANGE, negatives=2),
+    "walk_around_centroid": replace(
+        WALK, positives=2, combine=Combine.CENTROID, index_operand=operand(16, 2.0**-20, "public")
     ),
-    "walk_for_two": SearchShape(7, Metric.L1, 2, farthest=True, index_operand=INDEXED, candidates=21),
-    "walk_with_negatives": SearchShape(7, Metric.L1, 1, 2, farthest=True, index_operand=INDEXED, candidates=21),
-    "walk_around_centroid": SearchShape(
-        7, Metric.L1, 2, combine=Combine.CENTROID, index_operand=operand(16, 2.0**-20, "public"), candidates=21
-    ),
-    "walk_by_direction": SearchShape(
-        7, Metric.COSINE, 1, farthest=True, index_operand=operand(16, None, "public"), candidates=21
-    ),
+    "walk_by_direction": replace(IN_RANGE, metric=Metric.COSINE, index_operand=operand(16, None, "public")),
 }
 
 

@@ -1,0 +1,63 @@
+with walk0 as materialized (
+    select e.data_row_id, (e.vector <+> %(p0)b) as distance
+    from pgsim.embedding_7 e
+    order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
+    limit (select 512)
+),
+kept0 as materialized (
+    select c.data_row_id, c.distance
+    from walk0 c
+    cross join lateral (
+        select from pgsim.data_row r
+        where r.id = c.data_row_id
+            and r.workspace_id = %(workspace_id)s
+            and (r.dataset = %(dataset_1)s)
+        offset 0
+    ) r
+    limit 21
+),
+walk1 as materialized (
+    select e.data_row_id, (e.vector <+> %(p1)b) as distance
+    from pgsim.embedding_7 e
+    order by ((e.vector)::public.halfvec(512)) <+> ((%(p1)b)::public.halfvec(512))
+    limit (select 512)
+),
+kept1 as materialized (
+    select c.data_row_id, c.distance
+    from walk1 c
+    cross join lateral (
+        select from pgsim.data_row r
+        where r.id = c.data_row_id
+            and r.workspace_id = %(workspace_id)s
+            and (r.dataset = %(dataset_1)s)
+        offset 0
+    ) r
+    limit 21
+),
+near as materialized (
+    select u.data_row_id, min(u.distance) as distance
+    from (select data_row_id, distance from kept0 union all select data_row_id, distance from kept1) u
+    group by u.data_row_id
+    order by distance, data_row_id
+    limit 22
+),
+found as (
+    select c.data_row_id, least((e.vector <+> %(p0)b), (e.vector <+> %(p1)b)) as distance
+    from near c
+    join pgsim.embedding_7 e on e.data_row_id = c.data_row_id
+    order by distance, data_row_id
+    limit 11
+)
+select s.data_row_id, s.distance, n.nearest as nearest,
+    null as ended,
+    null, null, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
+left join pgsim.embedding_7 v on v.data_row_id = s.data_row_id
+left join lateral (
+    select x.position - 1 as nearest
+    from unnest(array[(v.vector <+> %(p0)b), (v.vector <+> %(p1)b)]) with ordinality x (distance, position)
+    order by x.distance, x.position
+    limit 1
+) n on true
+order by s.distance, s.data_row_id

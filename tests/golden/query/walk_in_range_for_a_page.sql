@@ -1,0 +1,40 @@
+with walk0 as materialized (
+    select e.data_row_id, (e.vector <+> %(p0)b) as distance
+    from pgsim.embedding_7 e
+    order by ((e.vector)::public.halfvec(512)) <+> ((%(p0)b)::public.halfvec(512))
+    limit (select 1024)
+),
+seen0 as materialized (
+    select x.*
+    from (
+        select w.data_row_id, w.distance,
+            count(*) filter (where w.distance > %(farthest)s) over (rows unbounded preceding) as beyond
+        from walk0 w
+    ) x
+    where x.beyond <= 20
+),
+kept0 as materialized (
+    select c.data_row_id, c.distance, c.beyond
+    from seen0 c
+    limit 21
+),
+found as (
+    select c.data_row_id, c.distance as distance
+    from kept0 c
+    where c.distance <= %(farthest)s
+    order by distance, data_row_id
+    limit 11
+)
+select s.data_row_id, s.distance, 0 as nearest,
+    case when (select count(*) from found) < 11 then (select coalesce(min(beyond), 0) >= 20 from (select max(beyond) as beyond from seen0) ends) end as ended,
+    o.data_row_id, o.distance, q.version
+from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
+left join found s on true
+left join (
+    select c.data_row_id, c.distance as distance
+    from kept0 c
+    where c.distance > %(farthest)s
+    order by distance, data_row_id
+    limit 1
+) o on true
+order by s.distance, s.data_row_id
