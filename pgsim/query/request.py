@@ -102,7 +102,7 @@ class Request:
         if not positive:
             raise InvalidInputError("a search needs at least one positive anchor")
         given = positive + negative
-        if len(set(given)) < len(given):
+        if len(given) > 1 and len(set(given)) < len(given):
             seen: set[Anchor] = set()
             for anchor, label in zip(given, labels(given), strict=True):
                 if anchor in seen:
