@@ -168,7 +168,7 @@ class Bench:
 
 def _plan(ours: Pgsim, query: Query) -> str:
     plan = ours.plan(query)
-    settings = ", ".join(f"{key} {plan[key]}" for key in ("ef_search", "candidates") if key in plan)
+    settings = ", ".join(f"{key} {plan[key]}" for key in ("ef_search", "at_most") if key in plan)
     return f"plan {plan['name']}" + (f" ({settings})" if settings else "")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from pgsim.db import address, schema
 from pgsim.db._server_facts import ServerFacts, adapters_for, read_facts, set_session
-from pgsim.db.translate import translate, translated
+from pgsim.db.translate import in_our_words, translate
 from pgsim.errors import ConnectionFailedError, DatabaseError
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ class Database:
             raise DatabaseError
         return self._facts
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """One transaction: committed at the end, undone by any exception; nested calls are separate transactions.
 
         Raises
@@ -122,12 +121,9 @@ class Database:
         PgsimError
             In place of psycopg's errors.
         """
-        with translated(), self._connection(autocommit=False) as conn:
-            yield conn
-            conn.commit()
+        return _Lent(self, autocommit=False)
 
-    @contextmanager
-    def autocommit(self) -> Iterator[Connection]:
+    def autocommit(self) -> AbstractContextManager[Connection]:
         """For statements that must stand outside a transaction, each of which is its own.
 
         Raises
@@ -135,15 +131,15 @@ class Database:
         PgsimError
             In place of psycopg's errors.
         """
-        with translated(), self._connection(autocommit=True) as conn:
-            yield conn
+        return _Lent(self, autocommit=True)
 
-    def set_session(self, conn: Connection, name: str, value: str) -> None:
-        """Set a setting of a connection's session, where it is not so already; spares a round trip mostly."""
+    def set_session(self, conn: Connection, settings: Mapping[str, str]) -> None:
+        """Set settings of a connection's session, where they are not so already; spares round trips mostly."""
         known = self._settings.setdefault(conn, {})
-        if known.get(name) != value:
-            conn.execute("select pg_catalog.set_config(%s, %s, false)", (name, value))
-            known[name] = value
+        for name, value in settings.items():
+            if known.get(name) != value:
+                conn.execute("select pg_catalog.set_config(%s, %s, false)", (name, value))
+                known[name] = value
 
     @property
     def engine(self) -> Engine:
@@ -207,20 +203,6 @@ class Database:
         conn.autocommit = False
         return conn
 
-    @contextmanager
-    def _connection(self, *, autocommit: bool) -> Iterator[Connection]:
-        conn = self._take()
-        try:
-            # An idle connection stays as it was used last: most are used alike again.
-            if conn.autocommit is not autocommit:
-                conn.autocommit = autocommit
-            yield conn
-        except BaseException:
-            _leave(conn)
-            raise
-        finally:
-            self._give_back(conn)
-
     def _take(self) -> Connection:
         with self._lock:
             if self._process != os.getpid():  # a fork must not talk on its parent's sockets
@@ -247,6 +229,46 @@ class Database:
                 self._idle.append(conn)
                 return
         conn.close()
+
+
+class _Lent:
+    """A connection lent for a ``with`` block; a class, since a generator takes three times as long to go through."""
+
+    __slots__ = ("_autocommit", "_conn", "_db")
+
+    def __init__(self, db: Database, *, autocommit: bool) -> None:
+        self._db = db
+        self._autocommit = autocommit
+        self._conn: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        try:
+            conn = self._conn = self._db._take()
+            # An idle connection stays as it was used last: most are used alike again.
+            if conn.autocommit is not self._autocommit:
+                conn.autocommit = self._autocommit
+        except Exception as error:
+            ours = in_our_words(error)
+            if ours is None:
+                raise
+            raise ours from error
+        return conn
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        conn = self._conn
+        assert conn is not None  # noqa: S101 - entered
+        try:
+            if error is not None:
+                _leave(conn)
+            elif not self._autocommit:
+                conn.commit()
+        except psycopg.Error as failed:
+            raise translate(failed) from failed
+        finally:
+            self._db._give_back(conn)
+        ours = None if error is None else in_our_words(error)
+        if ours is not None:
+            raise ours from error
 
 
 def _leave(conn: Connection) -> None:

@@ -178,17 +178,23 @@ def is_database_error(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) or isinstance(getattr(error, "orig", None), psycopg.Error)
 
 
+def in_our_words(error: BaseException) -> PgsimError | None:
+    """Return pgsim's error in place of psycopg's or SQLAlchemy's; None for any other."""
+    if isinstance(error, PgsimError):
+        return None
+    if isinstance(error, UnicodeEncodeError):
+        # Before psycopg could send it.
+        return InvalidInputError("a text holds half of a surrogate pair, which is no character")
+    return translate(error) if is_database_error(error) else None
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise pgsim's errors in place of psycopg's and SQLAlchemy's."""
     try:
         yield
-    except PgsimError:
-        raise
-    except UnicodeEncodeError as error:
-        # Before psycopg could send it.
-        raise InvalidInputError("a text holds half of a surrogate pair, which is no character") from error
     except Exception as error:
-        if not is_database_error(error):
+        ours = in_our_words(error)
+        if ours is None:
             raise
-        raise translate(error) from error
+        raise ours from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -31,9 +31,21 @@ class RowAnchor:
 
 @dataclass(frozen=True, slots=True)
 class VectorAnchor:
-    """A vector in single precision, kept as its bytes so that equal vectors are equal anchors."""
+    """A vector in single precision, kept as its bytes so that equal vectors are equal anchors.
+
+    Attributes
+    ----------
+    data : bytes
+        Little-endian single precision.
+    vector : ndarray of float32, shape (d,)
+        The same, read-only.
+    """
 
     data: bytes
+    vector: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vector", np.frombuffer(self.data, dtype="<f4").astype(np.float32, copy=False))
 
     @classmethod
     def of(cls, numbers: Any) -> VectorAnchor:
@@ -50,19 +62,12 @@ class VectorAnchor:
             raise InvalidInputError("an anchor is a data row's id or a vector of numbers") from None
         if given.dtype.kind not in "iuf":
             raise InvalidInputError("an anchor vector holds real numbers and nothing else")
-        vector = given.astype(np.float64)
-        if vector.ndim != 1 or vector.size == 0:
-            raise InvalidInputError(f"an anchor vector has one dimension, not the shape {vector.shape}")
-        with np.errstate(over="ignore"):
-            single = vector.astype("<f4")
+        if given.ndim != 1 or given.size == 0:
+            raise InvalidInputError(f"an anchor vector has one dimension, not the shape {given.shape}")
+        single = given if given.dtype == _SINGLE else _to_single(given)
         if not np.isfinite(single).all():
             raise InvalidInputError("an anchor vector holds a number that is not finite in single precision")
         return cls(single.tobytes())
-
-    @property
-    def vector(self) -> NDArray[np.float32]:
-        """The vector, float32 of shape (d,)."""
-        return np.frombuffer(self.data, dtype="<f4").astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """As stored in a definition: numbers that read back to the same single-precision numbers."""
@@ -73,12 +78,22 @@ class VectorAnchor:
         return b"v" + self.data
 
 
+_SINGLE: Final = np.dtype("<f4")
+
+
+def _to_single(numbers: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float64).astype(_SINGLE)
+
+
 Anchor = RowAnchor | VectorAnchor
 
 
 def as_anchor(value: Any) -> Anchor:
     """Make an anchor of what a caller gave: an id (str or int), a vector, or an anchor."""
     match value:
+        case np.ndarray():
+            return VectorAnchor.of(value)
         case RowAnchor() | VectorAnchor():
             return value
         case bool():

@@ -22,6 +22,9 @@ def score(distance: float, half: float, power: float) -> float:
     """
     if distance <= 0:
         return 1.0
+    if 0.01 <= power <= 10 and 1e-25 < distance / half < 1e25:
+        # Nearly always; below, the same with an eye on the ends of double precision.
+        return float(1 / (1 + (distance / half) ** power))
     if math.isinf(distance):
         return 0.0
     ratio = math.log(distance) - math.log(half)

@@ -235,8 +235,7 @@ class Searcher:
         return self._hits(conn, asked, found, _nearest_outside(conn, asked) if few else None)
 
     def _walk(self, conn: Connection[Any], asked: _Asked) -> list[Any]:
-        for name, value in asked.prepared.settings.items():
-            self._db.set_session(conn, name, value)
+        self._db.set_session(conn, asked.prepared.settings)
         return conn.execute(asked.prepared.walk, asked.values, binary=True).fetchall()
 
     def _hits(self, conn: Connection[Any], asked: _Asked, rows: list[Row], outside: Outside | None) -> Hits:

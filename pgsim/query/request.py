@@ -103,7 +103,7 @@ class Request:
         if not positive and not alone:
             raise InvalidInputError("a search needs at least one positive anchor, or a condition alone")
         given = positive + negative
-        if len(set(given)) < len(given):
+        if len(given) > 1 and len(set(given)) < len(given):
             seen: set[Anchor] = set()
             for anchor, label in zip(given, labels(given), strict=True):
                 if anchor in seen:

@@ -76,7 +76,7 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
         row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
         count = int(row[0]) if row is not None else 0
         anchors = sample(conn, kind, count, min(count, 4 * _ANCHORS), seed=2)[:_ANCHORS]
-        db.set_session(conn, "hnsw.iterative_scan", "relaxed_order")
+        db.set_session(conn, {"hnsw.iterative_scan": "relaxed_order"})
         truths, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_LIMITS)), anchors)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         settings["measured"] = {
@@ -122,7 +122,7 @@ def _measure(
     """Recall and median time of one setting after the other, until one finds enough."""
     steps = []
     for ef_search in _EF_SEARCH:
-        db.set_session(conn, "hnsw.ef_search", str(ef_search))
+        db.set_session(conn, {"hnsw.ef_search": str(ef_search)})
         answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit), anchors)
         shares = [share_found(found, truth[:limit]) for found, truth in zip(answers, truths, strict=True)]
         # Less one standard error, since a few anchors stand for all.
