@@ -8,7 +8,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session, with_loader_criteria
 
 from pgsim.query.selectable import WORKSPACE_SETTING
-from pgsim.tables import DataRow, Embedding, EmbeddingType, Slice, Workspace
+from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -47,7 +47,7 @@ class WorkspaceSession(Session):
         state.statement = state.statement.options(
             with_loader_criteria(Workspace, lambda cls: cls.id == workspace_id, include_aliases=True)
         )
-        for table in (DataRow, Embedding, EmbeddingType, Slice):
+        for table in (DataRow, Embedding, EmbeddingType, MetadataField, Slice):
             state.statement = state.statement.options(
                 with_loader_criteria(table, lambda cls: cls.workspace_id == workspace_id, include_aliases=True)
             )

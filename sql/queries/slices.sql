@@ -54,3 +54,9 @@ select distinct s.id, s.name, a.data_row_id, a.embedding_type_id
 from pgsim.slice s join pgsim.slice_anchor a on a.slice_id = s.id
 where a.workspace_id = %(workspace_id)s and a.data_row_id = any(%(ids)s)
 order by s.id, a.data_row_id;
+
+-- name: lock_slices_on_field
+select {columns} from pgsim.slice
+where id in (select s.id from pgsim.slices_on_field(%(workspace_id)s, %(field)s) s)
+order by name
+for update;
