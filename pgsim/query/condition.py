@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from pgsim.catalog.metadata_fields import declared_fields
+from pgsim.filters.kinds import Declared, read_field
 from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, walk
 
 if TYPE_CHECKING:
@@ -37,31 +39,32 @@ def compile_where(
     if any(isinstance(node, HasEmbedding | InSlice | InBatch) for _, node in walk(where)):
         # What a name stands for can change.
         return _print(where, context(conn, workspace, aliased(DataRow, name="r")))
-    text, values = _print_once(where.model_dump_json(by_alias=True))
+    text, values = _print_once(where.model_dump_json(by_alias=True), _declared(conn, workspace, where))
     return text, dict(values)
 
 
+def _declared(conn: Connection[Any], workspace: Workspace, where: Filter) -> frozenset[tuple[str, Declared]]:
+    """Look up the declared fields among those that the filter names: they decide what it means."""
+    fields = {read_field(node.field) for _, node in walk(where) if hasattr(node, "field")}
+    names = {field.name for field in fields if field.column == "metadata"}
+    if not names:
+        return frozenset()
+    return frozenset(item for item in declared_fields(conn, workspace.id).items() if item[0] in names)
+
+
 @lru_cache(maxsize=256)
-def _print_once(where: str) -> tuple[str, dict[str, Any]]:
+def _print_once(where: str, fields: frozenset[tuple[str, Declared]]) -> tuple[str, dict[str, Any]]:
     from sqlalchemy.orm import aliased
 
     from pgsim.filters.compile import Context
     from pgsim.tables import DataRow
 
     # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
-    return _print(Filter.from_json(where), Context(row=aliased(DataRow, name="r")))
+    return _print(Filter.from_json(where), Context(row=aliased(DataRow, name="r"), fields=dict(fields)))
 
 
 def _print(where: Filter, names: Context) -> tuple[str, dict[str, Any]]:
-    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-
     from pgsim.filters.compile import compile_filter
+    from pgsim.filters.printed import print_sql
 
-    dialect: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-    compiled = compile_filter(where, names).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    values = {}
-    for name, value in compiled.params.items():
-        # What SQLAlchemy does to a value on its way to psycopg, such as wrapping JSON.
-        process = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
-        values[name] = value if process is None else process(value)
-    return str(compiled), values
+    return print_sql(compile_filter(where, names))

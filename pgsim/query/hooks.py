@@ -1,4 +1,4 @@
-"""What a filter may refer to beyond the row itself: embeddings and slices, looked up in the database."""
+"""What a filter may refer to beyond the row itself, looked up in the database: declared fields, embeddings, slices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, column, exists, select, table
 
 from pgsim.catalog.embedding_types import find_embedding_type
+from pgsim.catalog.metadata_fields import declared_fields
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
@@ -25,7 +26,7 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
     Parameters
     ----------
     conn : Connection
-        Looks up embedding types and slices by name.
+        Looks up declared metadata fields, and embedding types and slices by name.
     workspace : Workspace
         Whose.
     row : type of DataRow, or an alias of it
@@ -47,4 +48,10 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any) -> Context:
         view = table(found[1], column("data_row_id"), schema=f"ws_{workspace.name}")
         return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
-    return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice)
+    return Context(
+        row=row,
+        workspace_id=workspace.id,
+        fields=declared_fields(conn, workspace.id),
+        has_embedding=has_embedding,
+        in_slice=in_slice,
+    )
