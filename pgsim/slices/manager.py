@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError
+from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
 from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, walk
 from pgsim.filters.values import clean
 from pgsim.query.execute import Searcher
@@ -336,6 +336,42 @@ class Slices:
             self._attach(conn, record, definition, kind)
             changed.append(name)
         return sorted(set(changed))
+
+    def remake_views(self, conn: Connection[Any], field: str) -> Names:
+        """Make the views again whose conditions name a metadata field, after its declaration changed.
+
+        Parameters
+        ----------
+        conn : Connection
+            In the transaction that changed it.
+        field : str
+            The field's name.
+
+        Returns
+        -------
+        list of str
+            Names of the slices.
+
+        Raises
+        ------
+        RefusedError
+            A slice compares the field with what it could not hold.
+        """
+        statement = query("lock_slices_on_field").format(columns=_COLUMNS)
+        values = {"workspace_id": self._workspace.id, "field": field}
+        with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+            records = cursor.execute(statement, values).fetchall()
+        for record in records:
+            definition = Filter.from_json(record.definition)
+            clause, conditions = split(definition)
+            kind = None if clause is None else find_embedding_type(conn, self._workspace.id, clause.embedding or "")
+            request = None if kind is None else as_request(definition, kind.name)
+            try:
+                body = select_rows(conn, self._workspace, kind, request, conditions)
+            except InvalidInputError as error:
+                raise RefusedError(f'slice "{record.name}" does not fit: {error}', [record.name]) from error
+            self._make_view(conn, record, body)
+        return [record.name for record in records]
 
 
 def check_name(name: str) -> None:
