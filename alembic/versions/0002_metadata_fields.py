@@ -66,6 +66,7 @@ def upgrade() -> None:
         schema="pgsim",
         comment="Declared metadata fields: what kind of value every data row holds under a key, if any.",
     )
+    # It takes its toll: importing 20,000 texts of 200 words takes 4.7 s of processor time instead of 0.7.
     op.create_index(
         "data_row_fulltext_idx",
         "data_row",

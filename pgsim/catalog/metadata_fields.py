@@ -117,7 +117,7 @@ class MetadataFields:
         self._workspace_id = workspace_id
         self._remake_views = remake_views
 
-    def define(self, name: str, kind: str, options: Iterable[str] = ()) -> Definition:
+    def define(self, name: str, kind: str, options: str | Iterable[str] = ()) -> Definition:
         """Declare a field: from now on the database refuses values of another kind; a missing one always conforms.
 
         Declaring it again changes the declaration, where every value conforms to the new one. Slices that name the
@@ -130,7 +130,7 @@ class MetadataFields:
             The key in ``metadata``, 1 to 100 characters.
         kind : {"number", "datetime", "enum", "string", "boolean"}
             What its values are. Numbers may have 1,000 digits, strings 2,000 bytes; a datetime is an ISO 8601 text.
-        options : iterable of str
+        options : str or iterable of str
             The values of an enum.
 
         Raises
@@ -266,7 +266,7 @@ def _begin(conn: Connection[Any]) -> None:
     conn.execute(query("remake_views_myself"))
 
 
-def _declaration(name: str, kind: str, options: Iterable[str]) -> Declared:
+def _declaration(name: str, kind: str, options: str | Iterable[str]) -> Declared:
     """Read a declaration, before the database is asked."""
     try:
         read = FieldKind(kind)
@@ -274,7 +274,11 @@ def _declaration(name: str, kind: str, options: Iterable[str]) -> Declared:
         nearest = difflib.get_close_matches(str(kind).lower(), list(FieldKind), n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FieldKind)}"
         raise InvalidInputError(f"there is no kind of metadata field {quoted(str(kind))}; {hint}") from None
-    given = tuple(dict.fromkeys(clean(option) for option in options))
+    given = tuple(dict.fromkeys([options] if isinstance(options, str) else options))
+    for option in given:
+        if not isinstance(option, str):
+            raise InvalidInputError(f"metadata field {quoted(name)}: the option {option!r} is no text")
+        clean(option)
     if read is FieldKind.ENUM and not given:
         raise InvalidInputError(f"metadata field {quoted(name)}: an enum needs its values: --option V, once for each")
     if read is not FieldKind.ENUM and given:

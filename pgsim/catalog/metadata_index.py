@@ -59,6 +59,8 @@ def build(db: Database, workspace_id: int, field_id: int, name: str, kind: Field
                 sql.Identifier(f"metadata_{workspace_id}_{field_id}"), expression, sql.Literal(workspace_id)
             )
         )
+        # The planner would not use what analyze had worked out of a partial index.
+        conn.execute(sql.SQL("alter index {} alter column 1 set statistics 0").format(index))
         conn.execute(
             sql.SQL("create statistics if not exists {} on ({}) from pgsim.data_row").format(index, expression)
         )

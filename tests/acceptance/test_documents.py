@@ -143,4 +143,4 @@ def test_sql_page_runs(database_url: str) -> None:
         assert conn.execute("select count(*) from pgsim.embeddings_of_row").fetchone() == (1,)
         conn.execute(declaring)
         with pytest.raises(psycopg.Error, match="one of train, test"):
-            conn.execute("update pgsim.data_row set metadata = '{\"split\": \"val\"}'")
+            conn.execute('update pgsim.data_row set metadata = \'{"split": "val"}\'')

@@ -74,6 +74,7 @@ def test_declarations_that_cannot_be(catalog: Catalog, conn: Plain) -> None:
         ("n", "enum", ["x" * 2001], "more than 2000 bytes"),
         ("n", "enum", map(str, range(1001)), "1 to 1000 options"),
         ("n", "enum", ("a\0",), "NUL"),
+        ("n", "enum", (1, 2), "option 1 is no text"),
         ("", "number", (), "1 to 100 characters"),
         ("x" * 101, "number", (), "1 to 100 characters"),
         ("a\nb", "number", (), "1 to 100 characters"),
@@ -94,6 +95,7 @@ def test_declarations_that_cannot_be(catalog: Catalog, conn: Plain) -> None:
         assert refused.value.sqlstate in ("PS004", "23514")
     assert catalog.metadata.list() == []
     assert indexes(conn) == []
+    assert catalog.metadata.define("n", "enum", "one").field.options == ["one"]
 
 
 def test_names_that_are_legal(catalog: Catalog, conn: Plain) -> None:
