@@ -9,6 +9,7 @@ from alembic import context
 
 SCHEMA = "pgsim"
 PARTITION = re.compile(r"embedding_\d+")
+FIELD_INDEX = re.compile(r"metadata_\d+_\d+")
 
 connection = context.config.attributes["connection"]
 
@@ -21,8 +22,9 @@ def include_name(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
 
 
 def include_object(thing: object, name: str | None, kind: str, reflected: bool, compared: object) -> bool:
-    """Partitions belong to embedding types, which come and go, not to the models."""
-    return not (kind == "table" and name is not None and PARTITION.fullmatch(name))
+    """Partitions belong to embedding types, indexes on metadata to declared fields: both come and go."""
+    comes_and_goes = {"table": PARTITION, "index": FIELD_INDEX}.get(kind)
+    return comes_and_goes is None or name is None or not comes_and_goes.fullmatch(name)
 
 
 # A role named pgsim has the schema as its own first one, and Alembic would take its tables for unqualified.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pgsim.query.request import Request
     from pgsim.query.result import Hits, Match
     from pgsim.query.selectable import similar
-    from pgsim.tables import DataRow, Embedding, EmbeddingType, Slice, Workspace
+    from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,7 @@ _HOMES = {
     "DataRow": "pgsim.tables",
     "Embedding": "pgsim.tables",
     "EmbeddingType": "pgsim.tables",
+    "MetadataField": "pgsim.tables",
     "Slice": "pgsim.tables",
     "Workspace": "pgsim.tables",
 }
@@ -40,6 +41,7 @@ __all__ = [
     "Filter",
     "Hits",
     "Match",
+    "MetadataField",
     "PgsimError",
     "Request",
     "Slice",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
+from pgsim.catalog.metadata_fields import MetadataFields
 from pgsim.catalog.rows import Rows
 from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
@@ -60,6 +61,8 @@ class Catalog:
         All workspaces of the database.
     rows : Rows
         The data rows.
+    metadata : MetadataFields
+        The declared metadata fields.
     embeddings : Spaces
         The embedding types.
     slices : Slices
@@ -73,6 +76,7 @@ class Catalog:
         self._searcher = Searcher(db, self.workspace)
         self.slices = Slices(db, self.workspace, self._searcher)
         self.rows = Rows(db, self.workspace.id, release_anchors=self.slices.release_anchors)
+        self.metadata = MetadataFields(db, self.workspace.id, remake_views=self.slices.remake_views)
         self.embeddings = Spaces(db, self.workspace.id)
 
     @classmethod

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, with_loader_criteria
 
 from pgsim.db.translate import translated
 from pgsim.query.selectable import WORKSPACE_SETTING, filter_rows
-from pgsim.tables import DataRow, Embedding, EmbeddingType, Slice, Workspace
+from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
@@ -54,7 +54,7 @@ class WorkspaceSession(Session):
         state.statement = state.statement.options(
             with_loader_criteria(Workspace, lambda cls: cls.id == workspace_id, include_aliases=True)
         )
-        for table in (DataRow, Embedding, EmbeddingType, Slice):
+        for table in (DataRow, Embedding, EmbeddingType, MetadataField, Slice):
             state.statement = state.statement.options(
                 with_loader_criteria(table, lambda cls: cls.workspace_id == workspace_id, include_aliases=True)
             )

@@ -253,7 +253,7 @@ class EmbeddingTypes:
             conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
             conn.execute(query("delete_embedding_type"), key)
         with self._db.transaction() as conn:
-            conn.execute(query("drop_retired_partitions"))
+            conn.execute(query("drop_retired"))
         return count, slices
 
 

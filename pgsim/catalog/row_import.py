@@ -111,6 +111,8 @@ def import_rows(
         values = {"workspace_id": workspace_id, "keys": list(KEYS), "asset_types": [kind.value for kind in AssetType]}
         conn.execute(query("check_rows"), values)
         conn.execute(query("check_row_times"))
+        conn.execute(query("hold_metadata_fields"), values)
+        conn.execute(query("check_row_metadata"), values)
         conn.execute(query("index_checked_rows"))
         conn.execute("analyze pg_temp.import_row")
         conn.execute(query("check_new_rows"), values)

@@ -121,4 +121,4 @@ class Workspaces:
         workspace = self.get(name)
         with self._db.transaction() as conn:
             conn.execute(query("delete_workspace"), {"name": workspace.name})
-            conn.execute(query("drop_retired_partitions"))
+            conn.execute(query("drop_retired"))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pgsim.cli import db, demo, embeddings, recall, rows, search, slices, workspaces
+from pgsim.cli import db, demo, embeddings, metadata, recall, rows, search, slices, workspaces
 from pgsim.cli.state import State
 from pgsim.config import Config
 from pgsim.errors import PgsimError
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(db.app, name="db", help="The database: set up, status, address, stop, psql.")
 app.add_typer(workspaces.app, name="workspaces", help="Workspaces and their limits.")
 app.add_typer(rows.app, name="rows", help="Data rows: import, show, list, count, delete, export.")
+app.add_typer(metadata.app, name="metadata", help="Declared metadata fields: define, list, delete.")
 app.add_typer(embeddings.app, name="embeddings", help="Embedding types and their vectors.")
 app.command("search")(search.search)
 app.command("recall")(recall.recall)

@@ -57,6 +57,10 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "embedding_type_score_check": (
         "score half lies between 1e-60 and 1e60, score power between 0.01 and 100, and they are given together"
     ),
+    "metadata_field_workspace_id_name_key": "a metadata field of that name is declared already in the workspace",
+    "metadata_field_name_check": "a declared field's name has 1 to 100 characters, no control characters among them",
+    "metadata_field_kind_check": "the kind of a metadata field is number, datetime, enum, string or boolean",
+    "metadata_field_options_check": "an enum has 1 to 1000 options, and no other kind has any",
     "slice_name_check": (
         "a slice's name has 3 to 30 characters and at most 63 bytes, no control characters, no space at either end"
     ),

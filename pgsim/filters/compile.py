@@ -8,7 +8,8 @@ there. So negate the tree, never the condition.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -18,7 +19,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from pgsim.errors import InvalidInputError
 from pgsim.filters import fulltext, metadata
-from pgsim.filters.kinds import JSON_FIELDS, Field, FieldKind, read_field
+from pgsim.filters.checks import check_declared, check_declared_text
+from pgsim.filters.kinds import JSON_FIELDS, Declared, Field, FieldKind, read_field
 from pgsim.filters.messages import path, placed
 from pgsim.filters.metadata import COLLATION, bound, bound_list
 from pgsim.filters.nodes import (
@@ -60,7 +62,7 @@ class Context:
         Where the columns are taken from.
     workspace_id : int, optional
         The workspace in which the hooks look names up; no condition on it is added.
-    fields : mapping of str to FieldKind
+    fields : mapping of str to Declared
         The declared metadata fields.
     has_embedding, in_slice, in_batch : callable, optional
         From the name to the condition; without it, such a leaf is refused.
@@ -70,7 +72,7 @@ class Context:
 
     row: Any
     workspace_id: int | None = None
-    fields: Mapping[str, FieldKind] = field(default_factory=dict)
+    fields: Mapping[str, Declared] = field(default_factory=dict)
     has_embedding: Callable[[str], Condition] | None = None
     in_slice: Callable[[str], Condition] | None = None
     in_batch: Callable[[str], Condition] | None = None
@@ -83,7 +85,7 @@ def compile_filter(root: Filter | Node, context: Context) -> Condition:
     Raises
     ------
     InvalidInputError
-        The context has no such leaf, or a declared datetime field is compared with a text that is no time.
+        The context has no such leaf, or a declared field is compared with what it never holds.
     """
     return _compile(root.where if isinstance(root, Filter) else root, context, ("where",), exact=False)
 
@@ -187,7 +189,10 @@ class _JsonLeaf:
         match node:
             case Null():
                 return metadata.json_text(self.context.row, self.field).is_(None)
-            case TextMatch():
+            case TextMatch(op=op):
+                if self._declared is not None:
+                    with self._named("op"):
+                        check_declared_text(self.field, self._declared, op)
                 return _text_match(metadata.typed(self.context.row, self.field, FieldKind.STRING), node)
             case Comparison(op="=", value=value):
                 return self._one_of((value,), "value")
@@ -202,29 +207,28 @@ class _JsonLeaf:
         raise AssertionError(node)
 
     def _ordered(self, op: str, value: Value, *at: str | int) -> Condition:
-        kind = self._kind(value)
-        left = metadata.typed(self.context.row, self.field, kind)
-        if kind is FieldKind.STRING:
-            left = left.collate(COLLATION)
-        return _compare(left, op, bound(self._native(value, kind, at), _sql_type(kind)))
+        kind = self._kind(value, at)
+        left = metadata.ordered(self.context.row, self.field, kind)
+        return _compare(left, op, bound(_native(value, kind), _sql_type(kind)))
 
     def _one_of(self, values: tuple[Value, ...], *at: str | int) -> Condition:
         """Equal to one of the values: null where the field's value is of no type among theirs."""
-        groups: dict[FieldKind, list[tuple[Steps, Value]]] = {}
+        groups: dict[FieldKind, list[Value]] = {}
         for position, value in enumerate(values):
             place = (*at, position) if at == ("values",) else at
-            groups.setdefault(self._kind(value), []).append((place, value))
+            groups.setdefault(self._kind(value, place, equality=True), []).append(value)
         return or_(*(self._one_of_kind(kind, members) for kind, members in groups.items()))
 
-    def _one_of_kind(self, kind: FieldKind, members: list[tuple[Steps, Value]]) -> Condition:
+    def _one_of_kind(self, kind: FieldKind, members: list[Value]) -> Condition:
         row = self.context.row
-        if kind is FieldKind.DATETIME or len(members) >= MANY_VALUES:
-            natives = [self._native(value, kind, place) for place, value in members]
-            left, sql_type = metadata.typed(row, self.field, kind), _sql_type(kind)
+        if self._declared is not None or len(members) >= MANY_VALUES:
+            # A declared field has an index and statistics of its own.
+            natives = [_native(value, kind) for value in members]
+            left, sql_type = metadata.ordered(row, self.field, kind), _sql_type(kind)
             if len(natives) == 1:
                 return left == bound(natives[0], sql_type)
             return left == any_(bound_list(natives, sql_type))
-        documents = [_json(self.field, value) for _, value in members]
+        documents = [_json(self.field, value) for value in members]
         if len(documents) == 1:
             right: Any = cast(bound(documents[0], Text()), JSONB)
         else:
@@ -233,25 +237,40 @@ class _JsonLeaf:
         # Containment is what the GIN index serves, and is false for null: that only a "not" above would notice.
         return case((metadata.is_json(row, self.field, kind.value), contained)) if self.exact else contained
 
-    def _kind(self, value: Value) -> FieldKind:
+    @property
+    def _declared(self) -> Declared | None:
+        return self.context.fields.get(self.field.name or "") if self.field.column == "metadata" else None
+
+    def _kind(self, value: Value, at: Steps, *, equality: bool = False) -> FieldKind:
+        """As what the value is compared."""
+        if self._declared is not None:
+            with self._named(*at):
+                check_declared(self.field, self._declared, value, equality=equality)
+            return self._declared.kind
         match value:
             case bool():
                 return FieldKind.BOOLEAN
             case int() | float():
                 return FieldKind.NUMBER
-        declared = self.context.fields.get(self.field.name or "") if self.field.column == "metadata" else None
-        return FieldKind.DATETIME if declared is FieldKind.DATETIME else FieldKind.STRING
+        return FieldKind.STRING
 
-    def _native(self, value: Value, kind: FieldKind, at: Steps) -> Any:
-        if kind is FieldKind.NUMBER:
+    @contextmanager
+    def _named(self, *at: str | int) -> Iterator[None]:
+        """Put the offender's path in front of an error."""
+        try:
+            yield
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path(*self.steps, *at)}: {error}") from error
+
+
+def _native(value: Value, kind: FieldKind) -> Any:
+    match kind:
+        case FieldKind.NUMBER:
             # The decimal that the float is written as, which is what JSON stores: 0.1 is 0.1.
             return Decimal(repr(value))
-        if kind is FieldKind.DATETIME:
-            try:
-                return read_instant(str(value))
-            except InvalidInputError as error:
-                raise InvalidInputError(f"{path(*self.steps, *at)}: {error}") from error
-        return value
+        case FieldKind.DATETIME:
+            return read_instant(str(value))
+    return value
 
 
 def _sql_type(kind: FieldKind) -> Any:

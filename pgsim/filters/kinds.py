@@ -26,6 +26,22 @@ class FieldKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What a metadata field was declared to hold.
+
+    Parameters
+    ----------
+    kind : FieldKind
+        What every value is.
+    options : tuple of str
+        The values of an enum; empty for every other kind.
+    """
+
+    kind: FieldKind
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """A field of a data row.
 

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    DateTime,
-    Numeric,
-    Text,
-    and_,
-    bindparam,
-    case,
-    cast,
-    func,
-    literal_column,
-)
+from sqlalchemy import Boolean, ColumnElement, DateTime, Numeric, Text, bindparam, case, cast, func, literal_column
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pgsim.filters.kinds import Field, FieldKind
-from pgsim.filters.values import INSTANT, ZONE
 
 #: Comparisons of text go by code points, whatever the database's locale.
 COLLATION = "C"
@@ -56,9 +43,6 @@ def json_text(row: Any, field: Field) -> ColumnElement[str]:
 def typed(row: Any, field: Field, kind: FieldKind) -> ColumnElement[Any]:
     """Return the key's value as text, numeric, boolean or timestamptz.
 
-    An index on a declared field has to be on this very expression, or the planner will not see that they are the same.
-    That of a datetime is not immutable, so it cannot be indexed as it stands.
-
     Parameters
     ----------
     row : type of DataRow, or an alias of it
@@ -79,8 +63,18 @@ def typed(row: Any, field: Field, kind: FieldKind) -> ColumnElement[Any]:
         case FieldKind.BOOLEAN:
             return _only(row, field, "boolean", cast(_member(row, field), Boolean))
         case FieldKind.DATETIME:
-            return _instant(is_json(row, field, "string"), json_text(row, field))
+            instant = func.pgsim.instant(json_text(row, field), type_=DateTime(timezone=True))
+            return _only(row, field, "string", instant)
     return _only(row, field, "string", json_text(row, field))
+
+
+def ordered(row: Any, field: Field, kind: FieldKind) -> ColumnElement[Any]:
+    """Return the typed value as it is compared and sorted: text by code point.
+
+    The index on a declared field is on this very expression, or the planner would not see that they are the same.
+    """
+    value = typed(row, field, kind)
+    return value.collate(COLLATION) if kind in (FieldKind.STRING, FieldKind.ENUM) else value
 
 
 def _member(row: Any, field: Field) -> ColumnElement[Any]:
@@ -100,12 +94,3 @@ def is_json(row: Any, field: Field, json_kind: str) -> ColumnElement[bool]:
 def _constant(text: str) -> ColumnElement[str]:
     # Our own words stand in the SQL as they are: an index's expression has no parameters.
     return literal_column(f"'{text}'", Text())
-
-
-def _instant(is_text: ColumnElement[bool], text: ColumnElement[str]) -> ColumnElement[Any]:
-    # The pattern keeps out what depends on the session or the clock ('01/02/2020', 'now'); the server's own check
-    # keeps out what the calendar does not have ('2023-02-30').
-    zone = case((text.bool_op("~")(_constant(ZONE)), _constant("")), else_=_constant("Z"))
-    possible = func.pg_input_is_valid(text, _constant("timestamptz"), type_=Boolean())
-    sane = and_(is_text, text.bool_op("~")(_constant(INSTANT)), possible)
-    return case((sane, cast(text.concat(zone), DateTime(timezone=True))))

@@ -14,7 +14,7 @@ from pgsim.errors import InvalidInputError
 MAX_DIGITS: Final = 1000
 _MAX_INTEGER: Final = 10**MAX_DIGITS
 
-#: ISO 8601 as PostgreSQL and Python both read it, whatever the session's DateStyle; also run by the server.
+#: ISO 8601 as PostgreSQL and Python both read it, whatever the session's DateStyle; the server's pgsim.instant() too.
 INSTANT: Final = (
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
     "([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"

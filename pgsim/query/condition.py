@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pgsim.filters.nodes import Filter
+from pgsim.catalog.metadata_fields import declared_fields
+from pgsim.filters.kinds import Declared, read_field
+from pgsim.filters.nodes import Filter, walk
 
 if TYPE_CHECKING:
     from psycopg import Connection
-    from sqlalchemy import ClauseElement
 
     from pgsim.catalog.workspaces import Workspace
 
@@ -32,36 +33,35 @@ def compile_where(
     from sqlalchemy.orm import aliased
 
     from pgsim.filters.compile import compile_filter
+    from pgsim.filters.printed import print_sql
     from pgsim.query.hooks import context
     from pgsim.tables import DataRow
 
     if where.names_others:
         # What a name stands for can change, and an anchor's vector too.
         return print_sql(compile_filter(where, context(conn, workspace, aliased(DataRow, name="r"))))
-    text, values = _print_once(where.text)
+    text, values = _print_once(where.text, _declared(conn, workspace, where))
     return text, dict(values)
 
 
+def _declared(conn: Connection[Any], workspace: Workspace, where: Filter) -> frozenset[tuple[str, Declared]]:
+    """Look up the declared fields among those that the filter names: they decide what it means."""
+    fields = {read_field(node.field) for _, node in walk(where) if hasattr(node, "field")}
+    names = {field.name for field in fields if field.column == "metadata"}
+    if not names:
+        return frozenset()
+    return frozenset(item for item in declared_fields(conn, workspace.id).items() if item[0] in names)
+
+
 @lru_cache(maxsize=256)
-def _print_once(where: str) -> tuple[str, dict[str, Any]]:
+def _print_once(where: str, fields: frozenset[tuple[str, Declared]]) -> tuple[str, dict[str, Any]]:
     from sqlalchemy.orm import aliased
 
     from pgsim.filters.compile import Context, compile_filter
+    from pgsim.filters.printed import print_sql
     from pgsim.tables import DataRow
 
     # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
-    return print_sql(compile_filter(Filter.from_json(where), Context(row=aliased(DataRow, name="r"))))
-
-
-def print_sql(element: ClauseElement) -> tuple[str, dict[str, Any]]:
-    """Print a statement, or a part of one, as SQL text for psycopg, with the values that it binds."""
-    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-
-    dialect: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-    compiled: Any = element.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    values = {}
-    for name, value in compiled.params.items():
-        # What SQLAlchemy does to a value on its way to psycopg, such as wrapping JSON.
-        process = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
-        values[name] = value if process is None else process(value)
-    return str(compiled), values
+    return print_sql(
+        compile_filter(Filter.from_json(where), Context(row=aliased(DataRow, name="r"), fields=dict(fields)))
+    )

@@ -20,9 +20,9 @@ from pgsim.errors import PgsimError
 from pgsim.filters.clauses import score_source
 from pgsim.filters.messages import placed
 from pgsim.filters.metadata import bound
+from pgsim.filters.printed import print_sql
 from pgsim.query.clause_search import clause_request, clause_type
 from pgsim.query.clause_terms import bound_clause
-from pgsim.query.condition import print_sql
 from pgsim.query.execute import STREAMED
 from pgsim.query.matches import Matches, match_rows
 from pgsim.query.result import Cursor, Hits, Match

@@ -1,4 +1,4 @@
-"""What a filter may refer to beyond the row itself: embeddings, slices and anchors, looked up in the database."""
+"""What a filter may refer to beyond the row itself, looked up in the database: fields, embeddings, slices, anchors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, column, exists, select, table
 
 from pgsim.catalog.embedding_types import find_embedding_type
+from pgsim.catalog.metadata_fields import declared_fields
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
@@ -27,7 +28,7 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
     Parameters
     ----------
     conn : Connection
-        Looks up embedding types and slices by name.
+        Looks up declared metadata fields, and embedding types and slices by name.
     workspace : Workspace
         Whose.
     row : type of DataRow, or an alias of it
@@ -54,4 +55,11 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
     def similar(clause: SimilarityClause, exact: bool) -> ColumnElement[bool]:
         return make_clause(conn, workspace, clause).holds(row, exact=exact)
 
-    return Context(row=row, workspace_id=workspace.id, has_embedding=has_embedding, in_slice=in_slice, similar=similar)
+    return Context(
+        row=row,
+        workspace_id=workspace.id,
+        fields=declared_fields(conn, workspace.id),
+        has_embedding=has_embedding,
+        in_slice=in_slice,
+        similar=similar,
+    )

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError
+from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
 from pgsim.filters.clauses import clauses, map_clauses, score_source
 from pgsim.filters.messages import placed
 from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Similar, walk
@@ -338,6 +338,38 @@ class Slices:
             self._attach(conn, record, definition)
             changed.append(record.name)
         return sorted(changed)
+
+    def remake_views(self, conn: Connection[Any], field: str) -> Names:
+        """Make the views again whose conditions name a metadata field, after its declaration changed.
+
+        Parameters
+        ----------
+        conn : Connection
+            In the transaction that changed it.
+        field : str
+            The field's name.
+
+        Returns
+        -------
+        list of str
+            Names of the slices.
+
+        Raises
+        ------
+        RefusedError
+            A slice compares the field with what it could not hold.
+        """
+        statement = query("lock_slices_on_field").format(columns=_COLUMNS)
+        values = {"workspace_id": self._workspace.id, "field": field}
+        with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
+            records = cursor.execute(statement, values).fetchall()
+        for record in records:
+            try:
+                body = select_rows(conn, self._workspace, Filter.from_json(record.definition))
+            except InvalidInputError as error:
+                raise RefusedError(f'slice "{record.name}" does not fit: {error}', [record.name]) from error
+            self._make_view(conn, record, body)
+        return [record.name for record in records]
 
 
 def check_name(name: str) -> None:

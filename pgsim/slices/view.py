@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import ClientCursor, sql
 
-from pgsim.query.condition import print_sql
-
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -39,6 +37,7 @@ def select_rows(conn: Connection[Any], workspace: Workspace, definition: Filter)
     # Opening a catalog need not wait for SQLAlchemy.
     from sqlalchemy import select
 
+    from pgsim.filters.printed import print_sql
     from pgsim.query.clause_terms import live_clause
     from pgsim.query.matches import match_rows
 

@@ -4,6 +4,7 @@ from pgsim.tables.base import SCHEMA, Base
 from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
 from pgsim.tables.installation import Installation
+from pgsim.tables.metadata_field import MetadataField
 from pgsim.tables.slice import Slice, SliceAnchor, SliceEmbeddingType, SliceUse
 from pgsim.tables.workspace import Workspace
 
@@ -14,6 +15,7 @@ __all__ = [
     "Embedding",
     "EmbeddingType",
     "Installation",
+    "MetadataField",
     "RetiredPartition",
     "Slice",
     "SliceAnchor",

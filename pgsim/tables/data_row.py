@@ -5,13 +5,31 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, PrimaryKeyConstraint, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    PrimaryKeyConstraint,
+    Text,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pgsim.tables.base import Base
 from pgsim.types import AssetType
 
+#: As ``pgsim.filters.fulltext`` means it: an index on anything else would go unused without a word. The lines are the
+#: server's, which Alembic compares with.
+_FULLTEXT = """(
+case
+    when octet_length(content) <= 262144 then to_tsvector('simple'::regconfig, content)
+    else null::tsvector
+end)"""
+_LONG = "octet_length(content) > 262144"
 _ASSET_TYPES = "asset_type in ({})".format(", ".join(f"'{kind.value}'" for kind in AssetType))
 
 
@@ -29,6 +47,8 @@ class DataRow(Base):
         CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata"),
         CheckConstraint("jsonb_typeof(media) = 'object'", name="media"),
         Index(None, "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}),
+        Index("data_row_fulltext_idx", literal_column(_FULLTEXT), postgresql_using="gin"),
+        Index("data_row_long_content_idx", "workspace_id", "id", postgresql_where=text(_LONG)),
         {"comment": "The assets: one row for each image, text, document, ... of a workspace."},
     )
 

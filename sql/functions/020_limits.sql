@@ -73,11 +73,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform gin_clean_pending_list('pgsim.data_row_metadata_idx');
-    analyze pgsim.data_row;
+    perform gin_clean_pending_list('pgsim.data_row_fulltext_idx');
+    -- Who builds the index of a metadata field holds this lock, would be waited for and would wait for this snapshot; it
+    -- takes statistics itself when it is done.
+    if pg_try_advisory_xact_lock_shared(hashtextextended('pgsim.metadata_index', 0)) then
+        analyze pgsim.data_row;
+    end if;
 end
 $$;
 
-comment on function pgsim.settle_rows() is 'After a bulk load: brings the metadata index and the statistics up to date.';
+comment on function pgsim.settle_rows() is
+    'After a bulk load: brings the indexes of metadata and content, and the statistics, up to date.';
 
 -- The counters are the limits: they follow what there is, and nobody sets them.
 create or replace function pgsim.protect_counters() returns trigger

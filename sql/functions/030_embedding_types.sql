@@ -165,6 +165,7 @@ set lock_timeout = '100ms'
 as $$
 declare
     retired bigint;
+    index_name text;
     dropped int := 0;
 begin
     for retired in
@@ -179,7 +180,24 @@ begin
             dropped := dropped + 1;
         exception when lock_not_available then
             -- Somebody is importing; the next call tries again.
-            return dropped;
+            exit;
+        end;
+    end loop;
+    for index_name in
+        select c.relname
+        from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        where i.indrelid = 'pgsim.data_row'::regclass and c.relname ~ '^metadata_[0-9]+_[0-9]+$'
+            and not exists (
+                select from pgsim.metadata_field f where c.relname = format('metadata_%s_%s', f.workspace_id, f.id)
+            )
+    loop
+        begin
+            execute format('drop index pgsim.%I', index_name);
+            execute format('drop statistics if exists pgsim.%I', index_name);
+            dropped := dropped + 1;
+        exception when lock_not_available then
+            exit;
         end;
     end loop;
     return dropped;
@@ -187,7 +205,8 @@ end
 $$;
 
 comment on function pgsim.drop_retired() is
-    'Drops the emptied partitions of deleted embedding types that nobody holds; returns how many.';
+    'Drops the emptied partitions of deleted embedding types and the indexes of deleted metadata fields that nobody holds;'
+    ' returns how many.';
 
 -- An embedding of a slice's anchor cannot go, nor move to another row.
 create or replace function pgsim.guard_anchor() returns trigger

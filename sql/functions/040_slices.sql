@@ -16,6 +16,8 @@ begin
     elsif new.workspace_id <> old.workspace_id then
         raise exception 'slice "%" cannot move to another workspace', old.name using errcode = 'PS004';
     else
+        -- As take_place() does for a new slice: a metadata field that is declared meanwhile waits for this one's view.
+        perform from pgsim.workspace w where w.id = new.workspace_id for key share;
         new.updated_at := now();
     end if;
     return new;

@@ -31,7 +31,7 @@ select pgsim.delete_slices(%(slice_ids)s);
 -- name: delete_embedding_type
 delete from pgsim.embedding_type where id = %(embedding_type_id)s;
 
--- name: drop_retired_partitions
+-- name: drop_retired
 select pgsim.drop_retired();
 
 -- name: count_embeddings

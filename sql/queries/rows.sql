@@ -88,6 +88,20 @@ where jsonb_typeof(s.fields -> 'created_at') = 'string'
             and (s.fields ->> 'created_at')::timestamptz < '10000-01-01 00:00:00+00'
     end;
 
+-- name: check_row_metadata
+update pg_temp.import_row s
+set fields = null, reason = f.reason
+from (
+    select distinct on (r.line)
+        r.line, pgsim.metadata_fault(d.name, r.fields -> 'metadata' -> d.name, d.kind, d.options) as reason
+    from pgsim.metadata_field d
+    cross join pg_temp.import_row r
+    where d.workspace_id = %(workspace_id)s
+        and not pgsim.metadata_conforms(r.fields -> 'metadata' -> d.name, d.kind, d.options)
+    order by r.line, d.name
+) f
+where s.line = f.line;
+
 -- name: index_checked_rows
 create index on pg_temp.import_row (id, line) where reason is null;
 

@@ -57,3 +57,9 @@ order by slice_id;
 
 -- name: stored_vectors
 select data_row_id, vector from {partition} where data_row_id = any(%(ids)s);
+
+-- name: lock_slices_on_field
+select {columns} from pgsim.slice
+where id in (select s.id from pgsim.slices_on_field(%(workspace_id)s, %(field)s) s)
+order by name
+for update;

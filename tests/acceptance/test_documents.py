@@ -132,7 +132,7 @@ def test_sql_page_runs(database_url: str) -> None:
         vectors = np.random.default_rng(1).normal(size=(len(ids), 16))
         catalog.embeddings.create("resnet50", 16).add(ids, vectors)
         catalog.slices.create("rare birds", catalog.search("resnet50", ["bird-17"], score=(0.1, 1)).request)
-    reading, writing = blocks("docs/sql.md", "sql")
+    reading, writing, declaring = blocks("docs/sql.md", "sql")
     with psycopg.connect(database_url, autocommit=True) as conn:
         for statement in reading.split(";\n"):
             if statement.strip():
@@ -147,3 +147,6 @@ def test_sql_page_runs(database_url: str) -> None:
         values = vector.split("\n", 1)[1].replace("(7, 1,", f"({found[0]}, {found[1]},")
         conn.execute(values.replace("[...]", str([0.5] * 2048)))
         assert conn.execute("select count(*) from pgsim.embeddings_of_row").fetchone() == (1,)
+        conn.execute(declaring)
+        with pytest.raises(psycopg.Error, match="one of train, test"):
+            conn.execute('update pgsim.data_row set metadata = \'{"split": "val"}\'')

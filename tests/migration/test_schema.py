@@ -12,10 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
+from pgsim.app import Catalog
 from pgsim.config import Config
 from pgsim.db import schema
 from pgsim.db.engine import Database
 from pgsim.db.resources import alembic_folder
+from pgsim.errors import RefusedError
 
 VERSIONS = sorted(path.stem.split("_")[0] for path in (alembic_folder() / "versions").glob("*.py"))
 
@@ -112,6 +114,9 @@ def add_some_of_everything(conn: psycopg.Connection[Any]) -> None:
         "insert into pgsim.embedding (embedding_type_id, workspace_id, data_row_id, vector)"
         " select id, workspace_id, 'a', '[1,2,3,4,5,6,7,8]' from pgsim.embedding_type where name = 'plain'"
     )
+    conn.execute(
+        "insert into pgsim.metadata_field (workspace_id, name, kind) select id, 'n', 'number' from pgsim.workspace"
+    )
 
 
 def differences(db: Database) -> list[Any]:
@@ -194,6 +199,43 @@ def test_upgrade_from_every_revision(empty: Database, revision: str) -> None:
     }
 
 
+def test_rows_of_before_the_declared_fields_are_kept_and_found(empty: Database) -> None:
+    from alembic import command
+
+    with empty.engine.begin() as connection:
+        schema._ensure_vector(schema._raw(connection))
+        connection.exec_driver_sql("create schema pgsim")
+        command.upgrade(schema.alembic_config(connection), "0001")
+    with empty.transaction() as conn:
+        conn.execute(
+            "insert into pgsim.data_row (workspace_id, id, asset_type, content, metadata)"
+            " select w.id, 'r' || n, 'text', 'w' || n, jsonb_build_object('n', n) from pgsim.workspace w,"
+            " generate_series(1, 2000) n"
+        )
+    assert schema.upgrade(empty).current
+    with Catalog(empty, "default") as catalog:
+        catalog.slices.create("words", "text matches 'w17'")
+        assert [hit.data_row_id for hit in catalog.slices.rows("words")] == ["r17"]
+        with empty.transaction() as conn:
+            conn.execute("select pgsim.settle_rows()")
+            plan = conn.execute("explain select * from ws_default.words").fetchall()
+        assert "data_row_fulltext_idx" in str(plan)
+        assert catalog.metadata.define("n", "number").field.indexed
+        with pytest.raises(RefusedError, match="2000 rows do not conform"):
+            catalog.metadata.define("n", "string")
+
+
+def test_indexes_of_declared_fields_are_no_difference(catalog: Catalog) -> None:
+    catalog.metadata.define("n", "number")
+    catalog.metadata.define("taken", "datetime")
+    assert differences(catalog.db) == []
+    schema.downgrade(catalog.db, "0001")
+    with catalog.db.transaction() as conn:
+        left = conn.execute("select relname from pg_class where relname ~ '^metadata_'").fetchall()
+        left += conn.execute("select stxname from pg_statistic_ext").fetchall()
+    assert left == []
+
+
 def test_functions_are_run_again_without_a_trace(db: Database) -> None:
     with db.transaction() as conn:
         add_some_of_everything(conn)
@@ -242,7 +284,7 @@ def test_slices_have_comments(catalog: Any) -> None:
 
 
 #: Simple enough for the server to inline, which a `set` clause would forbid.
-INLINED = {"score", "distance"}
+INLINED = {"score", "distance", "metadata_conforms"}
 
 
 def test_every_function_but_the_inlined_ones_sets_its_search_path(db: Database) -> None:

@@ -11,14 +11,20 @@ from sqlalchemy.dialects import postgresql
 
 from pgsim.errors import InvalidInputError
 from pgsim.filters.compile import Context, compile_filter
-from pgsim.filters.kinds import FieldKind
+from pgsim.filters.kinds import Declared, FieldKind
 from pgsim.filters.parse import parse
 from pgsim.tables import DataRow
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "filters"
 CONTEXT = Context(
     row=DataRow,
-    fields={"taken": FieldKind.DATETIME},
+    fields={
+        "taken": Declared(FieldKind.DATETIME),
+        "n": Declared(FieldKind.NUMBER),
+        "flag": Declared(FieldKind.BOOLEAN),
+        "split": Declared(FieldKind.ENUM, ("train", "test")),
+        "label": Declared(FieldKind.STRING),
+    },
     has_embedding=lambda name: literal(name) == "has_embedding",
     in_slice=lambda name: literal(name) == "in_slice",
     in_batch=lambda name: literal(name) == "in_batch",
@@ -53,7 +59,14 @@ FILTERS = {
     "metadata_null": "metadata.\"two words\" is null",
     "metadata_like": "metadata.a like 'x%'",
     "metadata_datetime": "metadata.taken > '2024-01-01'",
+    "declared_datetime": "metadata.taken in ('2024-01-01', '2024-01-02')",
+    "declared_number": "metadata.n between 1 and 2.5",
+    "declared_boolean": "metadata.flag = true",
+    "declared_enum": "not (metadata.split = 'train')",
+    "declared_enum_order": "metadata.split < 'u'",
+    "declared_string": "metadata.label in ('x', 'y')",
     "media": "media.width = 640",
+    "media_of_a_declared_name": "media.n = '5'",
     "matches": "text matches 'two words'",
     "matches_below_not": "text not matches 'two words'",
     "hooks": "has_embedding('a') and (in_slice('b') or in_batch('c')) and not similar(embedding => 'e', "
@@ -92,13 +105,40 @@ def test_values_never_become_sql() -> None:
         ("similar(anchors => array['a'])", "where: the condition similar cannot be used here"),
         (
             "metadata.taken in ('2024-01-01', 'x')",
-            "where.values[1]: 'x' is not a time; write it as 2026-01-31T12:00:00Z",
+            "where.values[1]: metadata.taken is declared as datetime: 'x' is not a time;"
+            " write it as 2026-01-31T12:00:00Z",
         ),
-        ("metadata.taken < 'x'", "where.value: 'x' is not a time; write it as 2026-01-31T12:00:00Z"),
+        (
+            "uri = 'a' and metadata.taken < 'x'",
+            "where.and[1].value: metadata.taken is declared as datetime: 'x' is not a time;"
+            " write it as 2026-01-31T12:00:00Z",
+        ),
+        ("metadata.taken = 5", "where.value: metadata.taken is declared as datetime and cannot be compared with 5"),
+        ("metadata.n < '5'", "where.value: metadata.n is declared as number and cannot be compared with '5'"),
+        (
+            "metadata.n in (1, true)",
+            "where.values[1]: metadata.n is declared as number and cannot be compared with true",
+        ),
+        (
+            "metadata.n between 1 and 'x'",
+            "where.high: metadata.n is declared as number and cannot be compared with 'x'",
+        ),
+        ("metadata.n like '5%'", "where.op: metadata.n is declared as number; like is for text"),
+        ("metadata.taken contains '2024'", "where.op: metadata.taken is declared as datetime; contains is for text"),
+        ("metadata.flag = 1", "where.value: metadata.flag is declared as boolean and cannot be compared with 1"),
+        (
+            "metadata.label = false",
+            "where.value: metadata.label is declared as string and cannot be compared with false",
+        ),
+        (
+            "not metadata.split = 'trian'",
+            "where.not.value: metadata.split has no option 'trian'; did you mean 'train'?",
+        ),
+        ("metadata.split in ('test', 'x')", "where.values[1]: metadata.split has no option 'x'; there are train, test"),
     ],
 )
 def test_what_the_context_does_not_allow(text: str, message: str) -> None:
-    context = Context(row=DataRow, fields={"taken": FieldKind.DATETIME})
+    context = Context(row=DataRow, fields=CONTEXT.fields)
     with pytest.raises(InvalidInputError) as caught:
         compile_filter(parse(text), context)
     assert str(caught.value) == message
