@@ -1,4 +1,4 @@
-"""Vectors with their ids, read from NDJSON, .npy, .npz or arrays, in batches of a few megabytes."""
+"""Vectors with their ids, read from NDJSON, .npy, .npz, Parquet or arrays, in small batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pgsim.errors import InvalidInputError
 from pgsim.files.documents import MalformedError, Number, described, id_text, parse_object, unwrap
-from pgsim.files.lines import STANDARD, is_pipe, open_bytes, read_lines
+from pgsim.files.lines import STANDARD, Extent, is_pipe, open_bytes, read_lines
 from pgsim.files.report import Rejection
 
-#: Single-precision bytes of a batch.
-BATCH_BYTES: Final = 6 * 2**20
+#: Single-precision bytes of a batch: what the server stores while the next one is read.
+BATCH_BYTES: Final = 2**17
 
 Reject = Callable[[Rejection], None]
 
@@ -32,11 +32,19 @@ class VectorBatch(NamedTuple):
         The data rows' ids, 1 to 200 characters each.
     vectors : ndarray of float32, shape (n, d)
         Finite values.
+    total : int or None
+        Rows of the whole source; of a file of lines as estimated from what was read, None where nothing tells.
     """
 
     lines: NDArray[np.int64]
     ids: list[str]
     vectors: NDArray[np.float32]
+    total: int | None = None
+
+    def only(self, positions: list[int] | NDArray[np.bool_]) -> VectorBatch:
+        """Keep some of the rows, by their positions or by a mask."""
+        ids = np.array(self.ids, dtype=object)[positions].tolist()
+        return VectorBatch(self.lines[positions], ids, self.vectors[positions], self.total)
 
 
 def rows_of_batch(dimensions: int) -> int:
@@ -100,7 +108,9 @@ def read_vectors(
         yield from _read_ndjson(path, dimensions, reject, rows)
 
 
-def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any], reject: Reject) -> VectorBatch | None:
+def checked_batch(
+    lines: NDArray[np.int64], ids: list[str], values: NDArray[Any], reject: Reject, *, total: int | None = None
+) -> VectorBatch | None:
     """Narrow values to single precision and reject the rows that are not finite in it.
 
     Parameters
@@ -113,6 +123,8 @@ def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any]
         The vectors.
     reject : callable
         Is given each row that is not taken.
+    total : int, optional
+        Rows of the whole source.
 
     Returns
     -------
@@ -123,15 +135,12 @@ def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any]
         vectors = np.ascontiguousarray(values, dtype=np.float32)
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
     if finite.all():
-        return VectorBatch(lines, ids, vectors) if ids else None
+        return VectorBatch(lines, ids, vectors, total) if ids else None
     for row in np.flatnonzero(~finite):
         component = int(np.flatnonzero(~np.isfinite(vectors[row]))[0])
         reason = _not_finite(component, vectors.shape[1], float(values[row, component]))
         reject(Rejection(int(lines[row]), ids[row], reason))
-    if not finite.any():
-        return None
-    kept = [row_id for row_id, keep in zip(ids, finite.tolist(), strict=True) if keep]
-    return VectorBatch(lines[finite], kept, vectors[finite])
+    return VectorBatch(lines, ids, vectors, total).only(finite) if finite.any() else None
 
 
 def _not_finite(component: int, dimensions: int, value: float, text: str | None = None) -> str:
@@ -153,29 +162,35 @@ def wrong_length(length: int, dimensions: int) -> str:
 def _read_ndjson(path: str | Path, dimensions: int, reject: Reject, rows: int) -> Iterator[VectorBatch]:
     parser = simdjson.Parser()
     values = np.empty((rows, dimensions))
-    lines = np.empty(rows, dtype=np.int64)
+    extent = Extent()
+    lines: list[int] = []
     ids: list[str] = []
-    for number, raw in read_lines(path, reject=reject):
+
+    def batch() -> VectorBatch | None:
+        count = len(ids)
+        return checked_batch(np.array(lines), ids.copy(), values[:count], reject, total=extent.expected(lines[-1]))
+
+    for number, raw in read_lines(path, reject=reject, extent=extent):
         line = unwrap(raw)
         if not line:
             continue
         try:
-            found = _parse_fast(parser, line) or _parse_slowly(line)
-            row_id, vector = found
+            row_id, vector = _parse_fast(parser, line) or _parse_slowly(line)
             if vector.size != dimensions:
                 raise MalformedError(wrong_length(vector.size, dimensions), row_id)
         except MalformedError as error:
             reject(Rejection(number, error.id, error.reason))
             continue
-        lines[len(ids)] = number
         values[len(ids)] = vector
+        lines.append(number)
         ids.append(row_id)
         if len(ids) == rows:
-            if batch := checked_batch(lines.copy(), ids, values, reject):
-                yield batch
-            ids = []
-    if ids and (batch := checked_batch(lines[: len(ids)], ids, values[: len(ids)], reject)):
-        yield batch
+            if found := batch():
+                yield found
+            lines.clear()
+            ids.clear()
+    if ids and (found := batch()):
+        yield found
 
 
 def _parse_fast(parser: Any, line: bytes) -> tuple[str, NDArray[np.float64]] | None:

@@ -21,30 +21,33 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 Buffer = bytes | bytearray | memoryview
 
-_ROW_START = struct.Struct("!hiqi")
+#: What `encode` writes, in order.
+COLUMNS = ("embedding_type_id", "workspace_id", "data_row_id", "vector")
+
+_KEYS = struct.Struct("!hiqiq")
 _INT32 = struct.Struct("!i")
 
 
-def encode(batch: VectorBatch) -> bytes:
-    """One batch as COPY BINARY rows of ``(line bigint, id text, vector vector)``.
+def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int) -> bytes:
+    """One batch as COPY BINARY rows of `COLUMNS`.
 
     Parameters
     ----------
     batch : VectorBatch
         ``vectors`` is float32 of shape ``(n, d)``.
+    embedding_type_id, workspace_id : int
+        The keys that all of them share.
     """
     count, dimensions = batch.vectors.shape
     width = 4 * dimensions
-    numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
+    keys = _KEYS.pack(4, 8, embedding_type_id, 8, workspace_id)
     start = struct.pack("!ihh", width + 4, dimensions, 0)
+    numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
     parts: list[bytes | memoryview] = []
-    lines = batch.lines.tolist()
-    for position in range(count):
-        name = batch.ids[position].encode()
-        parts.append(_ROW_START.pack(3, 8, lines[position], len(name)))
-        parts.append(name)
-        parts.append(start)
-        parts.append(numbers[position * width : (position + 1) * width])
+    for name, place in zip(batch.ids, range(0, count * width, width), strict=True):
+        raw = name.encode()
+        parts.append(keys + _INT32.pack(len(raw)) + raw + start)
+        parts.append(numbers[place : place + width])
     return b"".join(parts)
 
 

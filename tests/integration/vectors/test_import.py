@@ -316,6 +316,23 @@ def test_a_deleted_type(catalog: Catalog) -> None:
             call()
 
 
+def test_duplicates_far_apart(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an id's lines the last counts, also where the first is stored already."""
+    monkeypatch.setattr("pgsim.vectors.load._ROUND_ROWS", 3)
+    names = rows(catalog, 10)
+    space = catalog.embeddings.create("e", 8)
+    vectors = normal(40, 8)
+    given = [*names, *names[::-1], "nobody", *names[:9], "nobody", *names[:9]]
+    blocks = (vectors[start : start + 1] for start in range(40))
+    report = space.add(given, blocks)
+    assert (report.read, report.inserted, report.updated, report.rejected) == (40, 10, 28, 2)
+    assert [error.line for error in report.errors] == [21, 31]
+    expected = {name: vectors[line].tolist() for line, name in enumerate(given)}
+    assert {name: catalog.rows.get(name)["embeddings"][0]["vector"] for name in names} == {
+        n: expected[n] for n in names
+    }
+
+
 # --- export and back -------------------------------------------------------------------------------------------------
 
 
@@ -472,25 +489,3 @@ def test_tiny_beside_huge_numbers(catalog: Catalog) -> None:
     report = space.add(names[20:], [[1e-44] * 8])
     assert (report.inserted, report.rejected) == (0, 1)
     assert space.add(names[20:], [[1e-9] * 8]).inserted == 1
-
-
-def test_an_index_built_while_vectors_are_staged(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was checked against no index is checked against the one that is there when they are stored."""
-    from pgsim.vectors import load
-
-    catalog.workspaces.set_limits("default", {"min_vectors": 20})
-    names = rows(catalog, 30)
-    space = catalog.embeddings.create("e", 8)
-    space.add(names, normal(30, 8))
-    there = load._index_scale
-    calls: list[int] = []
-
-    def late(conn: Any, kind: Any) -> float | None:
-        calls.append(1)
-        return None if len(calls) == 1 else there(conn, kind)
-
-    monkeypatch.setattr(load, "_index_scale", late)
-    report = space.add(names[:2], [[1e9] * 8, [1.0] * 8])
-    assert (report.updated, report.rejected) == (1, 1)
-    assert report.errors[0].id == names[0]
-    assert "index" in report.errors[0].reason
