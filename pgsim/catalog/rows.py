@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from pgsim.catalog.row_export import export_rows
 from pgsim.catalog.row_import import import_rows, lines_of_file, lines_of_mappings
+from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
 from pgsim.files.documents import quoted
@@ -24,6 +25,8 @@ ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], object]
 #: Names that a message lists; the rest is counted.
 _NAMED = 10
 _EVERY = sql.SQL("true")
+#: How often a deletion is tried while another session holds the rows.
+_TRIES = 20
 
 
 class Rows:
@@ -175,12 +178,24 @@ class Rows:
             Some of the ids are unknown; they are named.
         RefusedError
             Slices use some as anchors, and ``force`` is not given.
+        BusyError
+            An import, or another session, holds some of them for longer than this waits.
         """
         wanted = sorted({ids} if isinstance(ids, str) else set(ids))
         if not wanted:
             return 0
+        # An import of vectors holds the rows that it has stored vectors of, and may need one that is locked here: then
+        # this gives way, or the server would end the import to let the deletion through.
+        return giving_way(
+            lambda: self._delete(wanted, force=force),
+            tries=_TRIES,
+            refused="another session, such as an import, holds some of these rows; nothing was deleted, try again",
+        )
+
+    def _delete(self, wanted: Sequence[str], *, force: bool) -> int:
         values: dict[str, Any] = {"workspace_id": self._workspace_id, "ids": [_storable(row_id) for row_id in wanted]}
         with self._db.transaction() as conn:
+            conn.execute("set local lock_timeout = '500ms'")
             # The types before the rows, as an import of vectors takes them.
             types = conn.execute(query("hold_embedding_types"), values).fetchall()
             # A slice that is being made on one of these rows is waited for here, or waits and finds the row gone.

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgsim.app import Catalog
-from pgsim.errors import InvalidInputError
+from pgsim.errors import BusyError, InvalidInputError
 
 Plain = psycopg.Connection[tuple[object, ...]]
 
@@ -131,3 +131,37 @@ def test_a_row_that_is_being_deleted(catalog: Catalog, conn: Plain, database_url
     report = call.result()
     assert (report.inserted, report.rejected) == (4, 1)
     assert "no data row" in report.errors[0].reason
+
+
+def test_a_deletion_gives_way_to_an_import(catalog: Catalog, conn: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has locked a row that the import comes to, and wants one that the import holds: the import goes on."""
+    monkeypatch.setattr("pgsim.vectors.load._ROUND_ROWS", 1)
+    names, vectors = rows(catalog, 2), normal(2, 8)
+    space = catalog.embeddings.create("e", 8)
+    go_on = threading.Event()
+
+    def slowly() -> Any:
+        yield vectors[:1]
+        assert go_on.wait(20)
+        yield vectors[1:]
+
+    importing = Call(lambda: space.add(names[::-1], slowly()))
+    until(conn, f"exists (select from pg_locks where locktype = 'advisory' and objid = {space.id})")
+    deleting = Call(lambda: catalog.rows.delete(names))
+    until(conn, SOMEBODY_WAITS)
+    go_on.set()
+    assert importing.result().inserted == 2
+    assert deleting.result() == 2
+    assert space.count() == 0
+
+
+def test_a_deletion_that_waits_in_vain(
+    catalog: Catalog, conn: Plain, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgsim.catalog.rows._TRIES", 2)
+    names = rows(catalog, 2)
+    with psycopg.connect(database_url) as other:
+        other.execute("select from pgsim.data_row where id = 'r1' for key share")
+        with pytest.raises(BusyError, match="such as an import"):
+            catalog.rows.delete(names)
+    assert catalog.rows.delete(names) == 2
