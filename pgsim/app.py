@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pgsim.catalog.rows import Rows
@@ -16,6 +17,7 @@ from pgsim.query.request import Request
 from pgsim.slices.manager import Slices
 from pgsim.types import Combine, Order
 from pgsim.vectors.space import Spaces
+from pgsim.vectors.with_rows import RowVectors
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -71,7 +73,12 @@ class Catalog:
         self.workspace: Workspace = self.workspaces.get(workspace)
         self._searcher = Searcher(db, self.workspace)
         self.slices = Slices(db, self.workspace, self._searcher)
-        self.rows = Rows(db, self.workspace.id, release_anchors=self.slices.release_anchors)
+        self.rows = Rows(
+            db,
+            self.workspace.id,
+            release_anchors=self.slices.release_anchors,
+            vectors=partial(RowVectors, db, self.workspace.id),
+        )
         self.embeddings = Spaces(db, self.workspace.id)
 
     @classmethod

@@ -10,7 +10,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgsim.catalog.row_export import export_rows
-from pgsim.catalog.row_import import import_rows, lines_of_file, lines_of_mappings
+from pgsim.catalog.row_import import Lines, Vectors, import_rows, lines_of_file, lines_of_mappings
 from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgsim.db.engine import Database
     from pgsim.files.report import ImportReport, Progress
 
+Note = Callable[[str], None]
 ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], object]
 
 #: Names that a message lists; the rest is counted.
@@ -27,6 +28,10 @@ _NAMED = 10
 _EVERY = sql.SQL("true")
 #: How often a deletion is tried while another session holds the rows.
 _TRIES = 20
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
 
 
 class Rows:
@@ -40,15 +45,33 @@ class Rows:
         The workspace.
     release_anchors : callable, optional
         Called with a connection and ids before a forced deletion: turns these anchors of slices into vectors.
+    vectors : callable, optional
+        Called with an import's connection: takes the vectors in its lines, which are refused otherwise.
     """
 
-    def __init__(self, db: Database, workspace_id: int, *, release_anchors: ReleaseAnchors | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        workspace_id: int,
+        *,
+        release_anchors: ReleaseAnchors | None = None,
+        vectors: Callable[[Connection[Any]], Vectors] | None = None,
+    ) -> None:
         self._db = db
         self._workspace_id = workspace_id
         self._release_anchors = release_anchors
+        self._vectors = vectors
 
-    def import_file(self, path: str | Path, *, strict: bool = False, progress: Progress | None = None) -> ImportReport:
-        """Import rows from NDJSON, in one transaction.
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+        note: Note = _silent,
+    ) -> ImportReport:
+        """Import rows from NDJSON, and the vectors in its lines (``"embeddings": {NAME: [...]}``), in one transaction.
 
         Keys that a line has replace, others of an existing row stay; a line without ``id`` makes a row with a new id.
         ``null`` clears a ``uri``, ``content``, ``dataset``, ``metadata`` or ``media``.
@@ -59,8 +82,12 @@ class Rows:
             The file, plain, .gz or .zst; ``-`` is standard input.
         strict : bool
             Any rejected line undoes the whole import.
+        build_index : bool
+            Build the index of a type that becomes searchable.
         progress : callable, optional
-            Called with the step, the lines done and None, as their number is not known.
+            Called with the step, the lines done, and how many there are, as far as that is known.
+        note : callable, optional
+            Told in words what is done after the rows are stored.
 
         Raises
         ------
@@ -69,21 +96,33 @@ class Rows:
         ImportRejectedError
             With ``strict``; carries the report.
         """
-        return import_rows(self._db, self._workspace_id, lines_of_file(path), strict=strict, progress=progress)
+        return self._import(lines_of_file(path), strict=strict, build_index=build_index, progress=progress, note=note)
 
     def add(
-        self, rows: Iterable[Mapping[str, Any]], *, strict: bool = False, progress: Progress | None = None
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+        note: Note = _silent,
     ) -> ImportReport:
         """Import rows given as mappings with the keys of a file's lines, in one transaction.
 
         Parameters
         ----------
         rows : iterable of mapping
-            Read as a stream; ``line`` in the report is a row's number, from 1. Dates and NumPy scalars are taken.
-        strict, progress
+            Read as a stream; ``line`` in the report is a row's number, from 1. Dates, NumPy's scalars and arrays are
+            taken.
+        strict, build_index, progress, note
             As in `import_file`.
         """
-        return import_rows(self._db, self._workspace_id, lines_of_mappings(rows), strict=strict, progress=progress)
+        return self._import(
+            lines_of_mappings(rows), strict=strict, build_index=build_index, progress=progress, note=note
+        )
+
+    def _import(self, lines: Lines, **options: Any) -> ImportReport:
+        return import_rows(self._db, self._workspace_id, lines, vectors=self._vectors, **options)
 
     def get(self, row_id: str) -> dict[str, Any]:
         """Show one row with everything that is on it.

@@ -11,7 +11,8 @@ import simdjson
 from numpy.typing import NDArray
 
 from pgsim.errors import InvalidInputError
-from pgsim.files.documents import MalformedError, Number, described, id_text, parse_object, unwrap
+from pgsim.files.documents import MalformedError, unwrap
+from pgsim.files.json_vectors import not_finite, parse_line, wrong_length
 from pgsim.files.lines import STANDARD, Extent, is_pipe, open_bytes, read_lines
 from pgsim.files.report import Rejection
 
@@ -138,25 +139,9 @@ def checked_batch(
         return VectorBatch(lines, ids, vectors, total) if ids else None
     for row in np.flatnonzero(~finite):
         component = int(np.flatnonzero(~np.isfinite(vectors[row]))[0])
-        reason = _not_finite(component, vectors.shape[1], float(values[row, component]))
+        reason = not_finite(component, vectors.shape[1], float(values[row, component]))
         reject(Rejection(int(lines[row]), ids[row], reason))
     return VectorBatch(lines, ids, vectors, total).only(finite) if finite.any() else None
-
-
-def _not_finite(component: int, dimensions: int, value: float, text: str | None = None) -> str:
-    where = f"component {component + 1} of {dimensions} is"
-    if np.isnan(value):
-        return f"{where} NaN: every component must be a finite number"
-    if text in ("Infinity", "-Infinity") or (text is None and np.isinf(value)):
-        return f"{where} {'-' if value < 0 else ''}Infinity: every component must be a finite number"
-    return f"{where} {text[:40] if text else repr(value)}: beyond single precision (largest 3.4e38)"
-
-
-def wrong_length(length: int, dimensions: int) -> str:
-    """Say why a vector of another length is refused."""
-    if not length:
-        return f"the vector is empty, the type has {dimensions} dimensions"
-    return f"has {length} numbers, the type has {dimensions} dimensions"
 
 
 def _read_ndjson(path: str | Path, dimensions: int, reject: Reject, rows: int) -> Iterator[VectorBatch]:
@@ -175,7 +160,7 @@ def _read_ndjson(path: str | Path, dimensions: int, reject: Reject, rows: int) -
         if not line:
             continue
         try:
-            row_id, vector = _parse_fast(parser, line) or _parse_slowly(line)
+            row_id, vector = parse_line(parser, line)
             if vector.size != dimensions:
                 raise MalformedError(wrong_length(vector.size, dimensions), row_id)
         except MalformedError as error:
@@ -191,48 +176,3 @@ def _read_ndjson(path: str | Path, dimensions: int, reject: Reject, rows: int) -
             ids.clear()
     if ids and (found := batch()):
         yield found
-
-
-def _parse_fast(parser: Any, line: bytes) -> tuple[str, NDArray[np.float64]] | None:
-    """Parse an ordinary line in bulk; None where anything about it is out of the ordinary."""
-    try:
-        document = parser.parse(line)
-        # Of a repeated key this parser takes the first value, others the last.
-        if len(document) != 2 and len(set(document.keys())) != len(document):
-            return None
-        row_id = document["id"]
-        numbers = document["vector"]
-        if type(row_id) is int:
-            row_id = str(row_id)
-        elif type(row_id) is not str:
-            return None
-        if not 0 < len(row_id) <= 200 or "\0" in row_id or not len(numbers):
-            return None
-        # `as_buffer` flattens nested arrays without a word. Mostly one look for a second bracket settles it.
-        if line.find(b"[", line.find(b"[") + 1) >= 0 and any(
-            type(number) is not float and type(number) is not int for number in numbers.as_list()
-        ):
-            return None
-        return row_id, np.frombuffer(numbers.as_buffer(of_type="d"))
-    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def _parse_slowly(line: bytes) -> tuple[str, NDArray[np.float64]]:
-    """Parse any line; raises `MalformedError` with the exact reason."""
-    document = parse_object(line)
-    if "id" not in document:
-        raise MalformedError('the key "id" is missing')
-    row_id = id_text(document["id"])
-    if "vector" not in document:
-        raise MalformedError('the key "vector" is missing', row_id)
-    vector = document["vector"]
-    if not isinstance(vector, list):
-        raise MalformedError(f"the vector is {described(vector)}: an array of numbers is needed", row_id)
-    for component, value in enumerate(vector):
-        if not isinstance(value, Number):
-            reason = f"component {component + 1} of {len(vector)} is {described(value)}: a number is needed"
-            raise MalformedError(reason, row_id)
-        if not np.isfinite(value):
-            raise MalformedError(_not_finite(component, len(vector), value, value.text), row_id)
-    return row_id, np.array(vector, dtype=np.float64)

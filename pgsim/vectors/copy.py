@@ -7,7 +7,7 @@ A COPY BINARY row is ``int16`` number of fields, then for each field ``int32`` l
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ Buffer = bytes | bytearray | memoryview
 #: What `encode` writes, in order.
 COLUMNS = ("embedding_type_id", "workspace_id", "data_row_id", "vector")
 
+_INT8_OID = 20
 _KEYS = struct.Struct("!hiqiq")
 _INT32 = struct.Struct("!i")
 
@@ -49,6 +50,35 @@ def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int) -> byt
         parts.append(keys + _INT32.pack(len(raw)) + raw + start)
         parts.append(numbers[place : place + width])
     return b"".join(parts)
+
+
+def encode_arrays(type_ids: Sequence[int], vectors: Sequence[NDArray[np.float32]], vector_oid: int) -> bytes:
+    """Two fields of a COPY BINARY row: ``(types bigint[], vectors vector[])``.
+
+    Parameters
+    ----------
+    type_ids : sequence of int
+        An embedding type for each vector.
+    vectors : sequence of ndarray of float32, shape (d,)
+        The vectors.
+    vector_oid : int
+        Object id of pgvector's type in this database.
+
+    Returns
+    -------
+    bytes
+        Both are null where there are no vectors.
+    """
+    if not vectors:
+        return struct.pack("!ii", -1, -1)
+    numbers = b"".join(struct.pack("!iq", 8, number) for number in type_ids)
+    values = b"".join(
+        struct.pack("!ihh", 4 * vector.size + 4, vector.size, 0) + vector.astype(">f4").tobytes() for vector in vectors
+    )
+    return b"".join(
+        struct.pack("!iiiiii", 20 + len(elements), 1, 0, oid, len(type_ids), 1) + elements
+        for oid, elements in ((_INT8_OID, numbers), (vector_oid, values))
+    )
 
 
 def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:

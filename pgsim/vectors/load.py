@@ -79,6 +79,8 @@ def load(
                 progress("load", report.read, taken[-1].total)
         if strict and report.rejected:
             raise ImportRejectedError(report)
+    if progress is not None:
+        progress("load", report.read, report.read)
     return report
 
 

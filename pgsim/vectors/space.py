@@ -130,15 +130,15 @@ class Space:
         analyze(self._db, self.kind)
         loaded = time.perf_counter()
         try:
-            self._activate(build_index=build_index, note=note)
+            self.activate(build_index=build_index, note=note)
         except KeyboardInterrupt:
             note(f"the vectors are stored; calibration and index are left to: pgsim embeddings build {self.kind.id}")
             raise
         report.load_seconds, report.index_seconds = loaded - started, time.perf_counter() - loaded
         return report
 
-    def _activate(self, *, build_index: bool, note: Note) -> None:
-        """Take the step to ``searchable`` when there are enough vectors, and build a first index."""
+    def activate(self, *, build_index: bool, note: Note) -> None:
+        """Take the step to ``searchable`` where there are enough vectors, and build a first index."""
         with self._db.transaction() as conn:
             self.kind = self._locked(conn)
             count = count_embeddings(conn, self.kind)
@@ -182,7 +182,7 @@ class Space:
 
     def build(self, *, note: Note = _silent) -> Space:
         """Make the type searchable where it holds enough vectors, and build its index anew."""
-        self._activate(build_index=False, note=note)
+        self.activate(build_index=False, note=note)
         if not self.kind.searchable:
             with self._db.transaction() as conn:
                 missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))

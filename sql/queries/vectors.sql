@@ -28,6 +28,30 @@ with stored as (
 )
 select count(*) filter (where inserted), count(*) filter (where not inserted) from stored;
 
+-- name: store_row_vectors
+-- Of a row's lines that have a vector of the type, the last counts; all but the first are updates.
+with given as (
+    select r.id, max(l.line) as line, count(*) as lines
+    from pg_temp.import_line l
+    join pg_temp.import_row r on r.line = l.line
+    where r.reason is null and %(embedding_type_id)s = any(l.types)
+    group by r.id
+),
+stored as (
+    insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector)
+    select
+        %(embedding_type_id)s, %(workspace_id)s, g.id,
+        l.vectors[array_position(l.types, %(embedding_type_id)s)]
+    from given g
+    join pg_temp.import_line l on l.line = g.line
+    order by g.id
+    on conflict (data_row_id, embedding_type_id) do update set vector = excluded.vector
+    returning (xmax = 0) as inserted
+)
+select s.inserted, g.lines - s.inserted
+from (select count(*) filter (where inserted) as inserted from stored) s,
+    (select coalesce(sum(lines), 0)::bigint as lines from given) g;
+
 -- name: find_index_settings
 select index_scale from pgsim.embedding_type where id = %(embedding_type_id)s;
 

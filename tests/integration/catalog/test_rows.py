@@ -241,10 +241,25 @@ def test_add_takes_what_python_has(rows: Rows) -> None:
     assert rows.get("5")["media"] == {"w": 0.5}
 
 
-def test_progress_carries_counts(rows: Rows) -> None:
+def test_progress_carries_counts(rows: Rows, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
-    rows.add((image(str(i)) for i in range(12_000)), progress=lambda *step: seen.append(step))
-    assert seen == [("read", 5000, None), ("read", 10_000, None), ("store", 12_000, None)]
+
+    def told(documents: Any) -> list[tuple[str, int, int | None]]:
+        seen.clear()
+        rows.add(documents, progress=lambda *step: seen.append(step))
+        return seen
+
+    documents = [image(str(i)) for i in range(12_000)]
+    end = [("read", 12_000, 12_000), ("store", 0, 12_000), ("store", 12_000, 12_000)]
+    assert told(documents) == [("read", 5000, 12_000), ("read", 10_000, 12_000), *end]
+    assert told(iter(documents)) == [("read", 5000, None), ("read", 10_000, None), *end]
+    path = write(tmp_path, *documents)
+    seen.clear()
+    rows.import_file(path, progress=lambda *step: seen.append(step))
+    assert [step[:2] for step in seen[:2]] == [("read", 5000), ("read", 10_000)]
+    # Blocks are read before their lines are looked at.
+    assert all(step[2] is not None and 0.6 < step[2] / 12_000 < 1.1 for step in seen[:2]), seen
+    assert seen[2:] == end
 
 
 def snapshot(db: Database, workspace_id: int) -> list[Any]:
