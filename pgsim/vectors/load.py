@@ -56,7 +56,7 @@ def load(
     strict : bool
         Load nothing where anything is rejected.
     progress : callable, optional
-        Told ``"load"``, the lines done and how many there are; ``"wait"`` while another import into the type runs.
+        Told ``"store"``, the lines done and how many there are; ``"wait"`` while another import into the type runs.
 
     Returns
     -------
@@ -76,11 +76,11 @@ def load(
             with conn.meanwhile(ahead.read):
                 loader.store(taken)
             if progress is not None:
-                progress("load", report.read, taken[-1].total)
+                progress("store", report.read, taken[-1].total)
         if strict and report.rejected:
             raise ImportRejectedError(report)
     if progress is not None:
-        progress("load", report.read, report.read)
+        progress("store", report.read, report.read)
     return report
 
 

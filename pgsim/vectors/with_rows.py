@@ -91,7 +91,6 @@ class RowVectors:
 
     def store(self, report: ImportReport) -> None:
         """Store the vectors of the lines that were taken; `report` gets a count of them for each type."""
-        counts = {}
         # In one order, so that two imports do not wait for each other.
         for name, kind in sorted(self._used.items(), key=lambda used: used[1].id):
             lock_type(self._conn, kind)
@@ -100,9 +99,7 @@ class RowVectors:
             keys = {"embedding_type_id": kind.id, "workspace_id": self._workspace_id}
             row = self._conn.execute(query("store_row_vectors").format(partition=kind.partition), keys).fetchone()
             assert row is not None  # noqa: S101 - it returns one row
-            counts[name] = {"inserted": row[0], "updated": row[1]}
-        if counts:
-            report.extra["embeddings"] = counts
+            report.embeddings[name] = {"inserted": row[0], "updated": row[1]}
 
     def activate(self, *, build_index: bool, note: Callable[[str], None]) -> None:
         """After the transaction: calibrate and index the types that hold enough vectors now."""

@@ -59,7 +59,7 @@ def test_rows_and_vectors_of_several_types(catalog: Catalog, write: Callable[...
     assert catalog.rows.get("r4")["metadata"] == {"embeddings": {"a": [1]}}
     assert catalog.rows.get("r1")["metadata"] == {"k": 1}
     again = catalog.rows.import_file(write(row("r1", a=[7] * 8)))
-    assert (again.updated, again.extra) == (1, {"embeddings": {"a": {"inserted": 0, "updated": 1}}})
+    assert (again.updated, again.embeddings) == (1, {"a": {"inserted": 0, "updated": 1}})
     assert vectors(catalog, "r1") == {"a": [7] * 8, "b": [2.5] * 9}
 
 
@@ -92,7 +92,7 @@ def test_a_line_whose_vector_is_refused_is_refused_whole(catalog: Catalog, write
     for number, (error, (_, reason)) in enumerate(zip(report.errors, wrong.values(), strict=True), start=1):
         assert error.line == number
         assert reason in error.reason
-    assert report.extra == {"embeddings": {"a": {"inserted": 1, "updated": 0}}}
+    assert report.embeddings == {"a": {"inserted": 1, "updated": 0}}
     assert catalog.rows.count() == 21
     assert catalog.embeddings.get("a").count() == 1
 
