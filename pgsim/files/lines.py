@@ -30,7 +30,7 @@ _GZIP, _ZSTD, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"
 #: Beginnings of files that are not text, and what to say about them.
 _OTHER_FORMATS = {
     b"\x93NUMPY": "is a NumPy array; give it by its file name, with --ids",
-    b"PAR1": "is a Parquet file; convert it to NDJSON or .npz",
+    b"PAR1": "is a Parquet file; lines of JSON are needed here",
     b"PK\x03\x04": "is a ZIP archive; unpack it",
     b"BZh": "is compressed with bzip2; unpack it, or compress it with gzip or zstd",
     b"\xfd7zXZ": "is compressed with xz; unpack it, or compress it with gzip or zstd",

@@ -66,7 +66,8 @@ def read_vectors(
     Parameters
     ----------
     path : str or Path
-        NDJSON (``{"id": ..., "vector": [...]}``, plain or compressed, ``-`` for standard input), ``.npy`` or ``.npz``.
+        NDJSON (``{"id": ..., "vector": [...]}``, plain or compressed, ``-`` for standard input), ``.npy``, ``.npz`` or
+        Parquet.
     dimensions : int
         Length that every vector must have.
     reject : callable
@@ -87,6 +88,8 @@ def read_vectors(
         A file cannot be read, is damaged, or is not of the format; ids and vectors differ in number.
     InvalidInputError
         ``ids_path`` is missing, or given for a file that holds its ids.
+    MissingExtraError
+        It is Parquet, and pyarrow is not installed.
     """
     from pgsim.files import arrays
 
@@ -105,6 +108,10 @@ def read_vectors(
         raise InvalidInputError(f"{path}: --ids goes with .npy files; this one must hold its own ids")
     if head.startswith(b"PK\x03\x04"):
         yield from arrays.read_npz(path, dimensions=dimensions, reject=reject, batch_rows=rows)
+    elif head.startswith(b"PAR1"):
+        from pgsim.files.arrow import read_parquet
+
+        yield from read_parquet(path, dimensions=dimensions, reject=reject, batch_rows=rows)
     else:
         yield from _read_ndjson(path, dimensions, reject, rows)
 

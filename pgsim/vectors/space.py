@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
@@ -18,6 +18,7 @@ from pgsim.catalog.embedding_types import (
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
+from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.vectors import index
@@ -68,8 +69,8 @@ class Space:
 
     def add(
         self,
-        ids: Sequence[str | int],
-        vectors: ArrayLike,
+        ids: Iterable[str | int],
+        vectors: ArrayLike | Iterable[ArrayLike],
         *,
         strict: bool = False,
         build_index: bool = True,
@@ -79,10 +80,10 @@ class Space:
 
         Parameters
         ----------
-        ids : sequence of str or int
-            Data rows, length ``n``; an int is taken as its text.
-        vectors : array_like, shape (n, d)
-            Their vectors; stored in single precision.
+        ids : iterable of str or int
+            Data rows, ``n`` of them; an int is taken as its text.
+        vectors : array_like of shape (n, d), or iterable
+            Their vectors; stored in single precision. An iterable gives vectors or blocks of them, and is not kept.
         strict : bool
             Load nothing where anything is rejected.
         build_index : bool
@@ -92,6 +93,30 @@ class Space:
         """
         return self._load(
             lambda reject: from_arrays(ids, vectors, dimensions=self.kind.dimensions, reject=reject),
+            strict=strict,
+            build_index=build_index,
+            progress=progress,
+        )
+
+    def add_table(
+        self,
+        table: Any,
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Load vectors from a table in memory; needs the extra ``pgsim[parquet]``.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame, pyarrow.Table, or another that Arrow can read
+            With the columns ``id`` (texts or whole numbers) and ``vector`` (lists of numbers).
+        strict, build_index, progress
+            As in `add`.
+        """
+        return self._load(
+            lambda reject: from_table(table, dimensions=self.kind.dimensions, reject=reject),
             strict=strict,
             build_index=build_index,
             progress=progress,
@@ -107,7 +132,7 @@ class Space:
         progress: Progress | None = None,
         note: Note = _silent,
     ) -> ImportReport:
-        """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, or NPZ."""
+        """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, NPZ, or Parquet."""
         return self._load(
             lambda reject: read_vectors(path, dimensions=self.kind.dimensions, ids_path=ids_path, reject=reject),
             strict=strict,
