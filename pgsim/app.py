@@ -6,20 +6,24 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from psycopg import sql
+
 from pgsim.catalog.rows import Rows
 from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
+from pgsim.query.condition import compile_where
 from pgsim.query.execute import Searcher
 from pgsim.query.recall import ANCHORS, Recall, measure
-from pgsim.query.request import Request
+from pgsim.query.request import Request, read_filter
 from pgsim.slices.manager import Slices
 from pgsim.types import Combine, Order
 from pgsim.vectors.space import Spaces
 from pgsim.vectors.with_rows import RowVectors
 
 if TYPE_CHECKING:
+    from psycopg import Connection
     from sqlalchemy.orm import Session
 
     from pgsim.query.result import Hits
@@ -79,7 +83,7 @@ class Catalog:
             release_anchors=self.slices.release_anchors,
             vectors=partial(RowVectors, db, self.workspace.id),
         )
-        self.embeddings = Spaces(db, self.workspace.id)
+        self.embeddings = Spaces(db, self.workspace.id, self._condition)
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -168,6 +172,11 @@ class Catalog:
             after=after,
         )
         return self._searcher.search(request)
+
+    def _condition(self, conn: Connection[Any], where: Any) -> tuple[sql.Composable, dict[str, Any]]:
+        """Print a condition over ``pgsim.data_row r`` for the layers below."""
+        text, values = compile_where(conn, self.workspace, read_filter(where))
+        return sql.SQL(text or "true"), values
 
     def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:
         """Compare searches with their exact answers, over sampled anchors.

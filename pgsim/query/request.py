@@ -124,7 +124,7 @@ class Request:
             combine=Combine(combine),
             min_score=float(low),
             max_score=float(high),
-            where=_filter(where),
+            where=read_filter(where),
             limit=limit,
             order=Order(order),
             exclude_anchors=exclude_anchors,
@@ -155,7 +155,8 @@ class Request:
         return replace(self, after=after, count=False)
 
 
-def _filter(where: Any) -> Filter | None:
+def read_filter(where: Any) -> Filter | None:
+    """Read a condition: a Filter, its JSON, or text; None stays None."""
     from pgsim.filters.nodes import Filter
 
     match where:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,18 +96,20 @@ def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:
         yield data[6 : 6 + length], data[10 + length :]
 
 
-def decode(blocks: Iterable[Buffer]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Read COPY BINARY rows of ``(data_row_id text, vector vector)``.
+def decode(blocks: Iterable[Buffer], dimensions: int, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Read COPY BINARY rows of ``(data_row_id text, vector vector)``, some at a time.
 
     Yields
     ------
-    id : str
-        The data row.
-    vector : ndarray of float32, shape (d,)
-        Its vector, bit for bit as stored.
+    ids : list of str
+        The data rows, as many as ``rows`` but for the last time.
+    vectors : ndarray of float32 (little-endian), shape (n, dimensions)
+        Their vectors, bit for bit as stored.
     """
-    for name, value in _pairs(blocks):
-        yield name.decode(), np.frombuffer(value, dtype=">f4", offset=4).astype(np.float32)
+    pairs = _pairs(blocks)
+    while batch := list(islice(pairs, rows)):
+        numbers = np.frombuffer(b"".join([value[4:] for _, value in batch]), dtype=">f4")
+        yield [name.decode() for name, _ in batch], numbers.astype("<f4").reshape(len(batch), dimensions)
 
 
 def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, bytes]]:

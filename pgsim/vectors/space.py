@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
@@ -16,7 +16,7 @@ from pgsim.catalog.embedding_types import (
     vectors_missing,
 )
 from pgsim.db.sql import query
-from pgsim.errors import NotFoundError, NotSearchableError, UnindexableError
+from pgsim.errors import InvalidInputError, NotFoundError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
@@ -29,16 +29,25 @@ from pgsim.vectors.recall import apply_settings, find_settings, tune
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from psycopg import Connection, sql
 
     from pgsim.db.engine import Database
     from pgsim.files.report import ImportReport, Progress, Rejection
     from pgsim.files.vectors import VectorBatch
+    from pgsim.filters.nodes import Filter
+
+    Where = str | Mapping[str, Any] | Filter
+    Conditions = Callable[[Connection[Any], Where], tuple[sql.Composable, Mapping[str, Any]]]
 
 Note = Callable[[str], None]
 
 
 def _silent(_: str) -> None:
     """Tell nobody."""
+
+
+def _no_conditions(conn: Connection[Any], where: Where) -> tuple[sql.Composable, Mapping[str, Any]]:
+    raise InvalidInputError("this handle cannot read conditions; take one from a catalog")
 
 
 class Space:
@@ -50,9 +59,10 @@ class Space:
         The type as last read.
     """
 
-    def __init__(self, db: Database, kind: EmbeddingType) -> None:
+    def __init__(self, db: Database, kind: EmbeddingType, conditions: Conditions = _no_conditions) -> None:
         self._db = db
         self.kind = kind
+        self._conditions = conditions
 
     def __repr__(self) -> str:
         return f"<Space {self.kind.name!r}: {self.kind.dimensions} dimensions, {self.kind.metric}, {self.kind.state}>"
@@ -252,9 +262,29 @@ class Space:
         with self._db.transaction() as conn:
             return count_embeddings(conn, self.kind)
 
-    def export(self, path: str, *, ids_path: str | None = None, progress: Progress | None = None) -> int:
-        """Write the vectors to NDJSON or NPY, see ``pgsim.vectors.export.export_file``."""
-        return export_file(self._db, self.kind, path, ids_path=ids_path, progress=progress)
+    def export(
+        self,
+        path: str,
+        *,
+        where: Where | None = None,
+        ids_path: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write the vectors to NDJSON, NPY or Parquet, by the file's name; see ``pgsim.vectors.export.export_file``.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        where : str, dict or Filter, optional
+            Which data rows, such as ``"in_slice('rare birds')"``.
+        ids_path : str, optional
+            Where the ids of an NPY go, ``PATH.ids`` unless given.
+        progress : callable, optional
+            Called with the step, the vectors done and their number.
+        """
+        condition = None if where is None else lambda conn: self._conditions(conn, where)
+        return export_file(self._db, self.kind, path, ids_path=ids_path, condition=condition, progress=progress)
 
     def dependants(self) -> list[str]:
         """Names of the slices that search this type."""
@@ -276,11 +306,22 @@ class Space:
 
 
 class Spaces:
-    """The embedding types of a workspace, as handles."""
+    """The embedding types of a workspace, as handles.
 
-    def __init__(self, db: Database, workspace_id: int) -> None:
+    Parameters
+    ----------
+    db : Database
+        Where they are.
+    workspace_id : int
+        The workspace.
+    conditions : callable
+        Prints a condition over ``pgsim.data_row r``, with what it binds; takes a connection and the condition.
+    """
+
+    def __init__(self, db: Database, workspace_id: int, conditions: Conditions = _no_conditions) -> None:
         self._db = db
         self._types = EmbeddingTypes(db, workspace_id)
+        self._conditions = conditions
 
     def create(
         self,
@@ -308,17 +349,19 @@ class Spaces:
         ------
         LimitError, AlreadyExistsError, InvalidInputError
         """
-        return Space(
-            self._db,
-            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power),
+        return self._handle(
+            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power)
         )
 
     def list(self) -> list[Space]:
         """Every embedding type, by name."""
-        return [Space(self._db, kind) for kind in self._types.list()]
+        return [self._handle(kind) for kind in self._types.list()]
 
     def get(self, name: str | int) -> Space:
         """Find a type by its exact name, or by its id where no type has that name."""
-        return Space(self._db, self._types.get(name))
+        return self._handle(self._types.get(name))
 
     __getitem__ = get
+
+    def _handle(self, kind: EmbeddingType) -> Space:
+        return Space(self._db, kind, self._conditions)

@@ -52,6 +52,13 @@ select s.inserted, g.lines - s.inserted
 from (select count(*) filter (where inserted) as inserted from stored) s,
     (select coalesce(sum(lines), 0)::bigint as lines from given) g;
 
+-- name: create_export_rows
+create temporary table export_row (id text collate "C" not null) on commit drop;
+
+-- name: choose_export_rows
+insert into pg_temp.export_row (id)
+select r.id from pgsim.data_row r where r.workspace_id = %(workspace_id)s and ({where});
+
 -- name: find_index_settings
 select index_scale from pgsim.embedding_type where id = %(embedding_type_id)s;
 

@@ -46,10 +46,12 @@ def vector(*numbers: float) -> bytes:
 
 def test_decode() -> None:
     # A name may look like the trailer.
-    found = list(decode(rows((b"a", vector(1, -0.0)), ("\uffff".encode(), vector(2, 1e-45)))))
-    assert [name for name, _ in found] == ["a", "\uffff"]
-    assert found[0][1].tobytes() == np.array([1, -0.0], dtype=np.float32).tobytes()
-    assert list(decode(rows())) == []
+    blocks = rows((b"a", vector(1, -0.0)), ("\uffff".encode(), vector(2, 1e-45)), (b"c", vector(3, 4)))
+    found = list(decode(blocks, 2, 2))
+    assert [names for names, _ in found] == [["a", "\uffff"], ["c"]]
+    assert found[0][1].tobytes() == np.array([[1, -0.0], [2, 1e-45]], dtype="<f4").tobytes()
+    assert found[1][1].tolist() == [[3, 4]]
+    assert list(decode(rows(), 2, 2)) == []
     assert list(decode_texts(rows((b"a", b"[1]")))) == [("a", b"[1]")]
 
 
