@@ -264,17 +264,17 @@ class Rows:
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Write rows as NDJSON, by id, in a form that `import_file` reads back without any loss.
+        """Write rows by id, as NDJSON that `import_file` reads back without any loss, or as Parquet.
 
         Parameters
         ----------
         target : str, Path or binary file
-            A name ending in .gz or .zst is compressed; ``-`` is standard output. A named file appears when it is
-            whole.
+            A name ending in .gz or .zst is compressed, one ending in .parquet is a table with metadata and media as
+            JSON; ``-`` is standard output. A named file appears when it is whole.
         fragment, params
             A condition as in `list`.
         progress : callable, optional
-            Called with ``"write"``, the rows done and None.
+            Called with ``"write"``, the rows done and their number.
 
         Returns
         -------
@@ -288,7 +288,8 @@ class Rows:
         """
         values = {**(params or {}), "workspace_id": self._workspace_id}
         statement = query("export_rows").format(where=fragment or _EVERY)
-        return export_rows(self._db, statement, values, target, progress)
+        total = None if progress is None else self.count(fragment=fragment, params=params)
+        return export_rows(self._db, statement, values, target, total=total, progress=progress)
 
 
 def _partition(type_id: int) -> sql.Identifier:

@@ -123,9 +123,9 @@ def delete(
 @app.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="NDJSON; .gz and .zst are compressed; - is standard output.")],
+    file: Annotated[str, typer.Argument(help="NDJSON, compressed as .gz and .zst; or .parquet; - is standard output.")],
 ) -> None:
-    """Export data rows as NDJSON that can be imported again without loss."""
+    """Export data rows as NDJSON that can be imported again without loss, or as a Parquet table."""
     from pgsim.cli.render import progress_bar, safe
     from pgsim.errors import InvalidInputError
 
