@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
+
+from psycopg import sql
 
 from pgsim.catalog.metadata_fields import MetadataFields
 from pgsim.catalog.rows import Rows
@@ -11,14 +14,17 @@ from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
+from pgsim.query.condition import compile_where
 from pgsim.query.execute import Searcher
 from pgsim.query.recall import ANCHORS, Recall, measure
-from pgsim.query.request import Request
+from pgsim.query.request import Request, read_filter
 from pgsim.slices.manager import Slices
 from pgsim.types import Combine, Order
 from pgsim.vectors.space import Spaces
+from pgsim.vectors.with_rows import RowVectors
 
 if TYPE_CHECKING:
+    from psycopg import Connection
     from sqlalchemy import ColumnElement
 
     from pgsim.query.result import Hits, Match
@@ -75,9 +81,14 @@ class Catalog:
         self.workspace: Workspace = self.workspaces.get(workspace)
         self._searcher = Searcher(db, self.workspace)
         self.slices = Slices(db, self.workspace, self._searcher)
-        self.rows = Rows(db, self.workspace.id, release_anchors=self.slices.release_anchors)
+        self.rows = Rows(
+            db,
+            self.workspace.id,
+            release_anchors=self.slices.release_anchors,
+            vectors=partial(RowVectors, db, self.workspace.id),
+        )
         self.metadata = MetadataFields(db, self.workspace.id, remake_views=self.slices.remake_views)
-        self.embeddings = Spaces(db, self.workspace.id)
+        self.embeddings = Spaces(db, self.workspace.id, self._condition)
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -224,6 +235,11 @@ class Catalog:
 
         with self.db.autocommit() as conn:
             return filter_rows(conn, self.workspace, where, row)
+
+    def _condition(self, conn: Connection[Any], where: Any) -> tuple[sql.Composable, dict[str, Any]]:
+        """Print a condition over ``pgsim.data_row r`` for the layers below."""
+        text, values = compile_where(conn, self.workspace, read_filter(where))
+        return sql.SQL(text or "true"), values
 
     def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:
         """Compare searches with their exact answers, over sampled anchors.

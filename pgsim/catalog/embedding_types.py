@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
+from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
-from pgsim.errors import BusyError, InvalidInputError, LimitError, NotFoundError, RefusedError
+from pgsim.errors import InvalidInputError, LimitError, NotFoundError, RefusedError
 from pgsim.types import Metric, Origin, State
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ Names = list[str]
 
 COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(EmbeddingType))
 
-#: How often a step that needs a lock others hold for a moment is tried, and the pause between.
-_TRIES, _PAUSE_SECONDS = 50, 0.1
+#: How often a type is tried to be made while others hold the lock that it needs.
+_TRIES = 50
 
 
 def vectors_missing(kind: EmbeddingType, count: int, min_vectors: int) -> int:
@@ -168,24 +168,20 @@ class EmbeddingTypes:
             "score_half": score_half,
             "score_power": score_power,
         }
-        for attempt in range(_TRIES):
-            try:
-                with self._db.transaction() as conn:
-                    # Attaching a partition needs a moment without writers of data rows. Waiting in the lock's queue
-                    # would make every later writer wait behind this, so it asks briefly and comes back.
-                    conn.execute("set local lock_timeout = '100ms'")
-                    with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
-                        statement = query("create_embedding_type").format(columns=COLUMNS)
-                        created = cursor.execute(statement, values).fetchone()
-                assert created is not None  # noqa: S101 - insert ... returning
-                return created
-            except BusyError:
-                if attempt == _TRIES - 1:
-                    raise BusyError(
-                        f'embedding type "{name}" was not made: another session is writing data rows; try again'
-                    ) from None
-                time.sleep(_PAUSE_SECONDS)
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+        def attach() -> EmbeddingType:
+            with self._db.transaction() as conn:
+                # Attaching a partition needs a moment without writers of data rows. Waiting in the lock's queue would
+                # make every later writer wait behind this.
+                conn.execute("set local lock_timeout = '100ms'")
+                with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
+                    statement = query("create_embedding_type").format(columns=COLUMNS)
+                    created = cursor.execute(statement, values).fetchone()
+            assert created is not None  # noqa: S101 - insert ... returning
+            return created
+
+        refused = f'embedding type "{name}" was not made: another session is writing data rows; try again'
+        return giving_way(attach, tries=_TRIES, refused=refused)
 
     def list(self) -> list[EmbeddingType]:
         """Every embedding type of the workspace, by name."""

@@ -10,7 +10,8 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgsim.catalog.row_export import export_rows
-from pgsim.catalog.row_import import import_rows, lines_of_file, lines_of_mappings
+from pgsim.catalog.row_import import Lines, Vectors, import_rows, lines_of_file, lines_of_mappings
+from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
 from pgsim.files.documents import quoted
@@ -19,11 +20,18 @@ if TYPE_CHECKING:
     from pgsim.db.engine import Database
     from pgsim.files.report import ImportReport, Progress
 
+Note = Callable[[str], None]
 ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], object]
 
 #: Names that a message lists; the rest is counted.
 _NAMED = 10
 _EVERY = sql.SQL("true")
+#: How often a deletion is tried while another session holds the rows.
+_TRIES = 20
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
 
 
 class Rows:
@@ -37,15 +45,33 @@ class Rows:
         The workspace.
     release_anchors : callable, optional
         Called with a connection and ids before a forced deletion: turns these anchors of slices into vectors.
+    vectors : callable, optional
+        Called with an import's connection: takes the vectors in its lines, which are refused otherwise.
     """
 
-    def __init__(self, db: Database, workspace_id: int, *, release_anchors: ReleaseAnchors | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        workspace_id: int,
+        *,
+        release_anchors: ReleaseAnchors | None = None,
+        vectors: Callable[[Connection[Any]], Vectors] | None = None,
+    ) -> None:
         self._db = db
         self._workspace_id = workspace_id
         self._release_anchors = release_anchors
+        self._vectors = vectors
 
-    def import_file(self, path: str | Path, *, strict: bool = False, progress: Progress | None = None) -> ImportReport:
-        """Import rows from NDJSON, in one transaction.
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+        note: Note = _silent,
+    ) -> ImportReport:
+        """Import rows from NDJSON, and the vectors in its lines (``"embeddings": {NAME: [...]}``), in one transaction.
 
         Keys that a line has replace, others of an existing row stay; a line without ``id`` makes a row with a new id.
         ``null`` clears a ``uri``, ``content``, ``dataset``, ``metadata`` or ``media``.
@@ -56,8 +82,12 @@ class Rows:
             The file, plain, .gz or .zst; ``-`` is standard input.
         strict : bool
             Any rejected line undoes the whole import.
+        build_index : bool
+            Build the index of a type that becomes searchable.
         progress : callable, optional
-            Called with the step, the lines done and None, as their number is not known.
+            Called with the step, the lines done, and how many there are, as far as that is known.
+        note : callable, optional
+            Told in words what is done after the rows are stored.
 
         Raises
         ------
@@ -66,21 +96,33 @@ class Rows:
         ImportRejectedError
             With ``strict``; carries the report.
         """
-        return import_rows(self._db, self._workspace_id, lines_of_file(path), strict=strict, progress=progress)
+        return self._import(lines_of_file(path), strict=strict, build_index=build_index, progress=progress, note=note)
 
     def add(
-        self, rows: Iterable[Mapping[str, Any]], *, strict: bool = False, progress: Progress | None = None
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+        note: Note = _silent,
     ) -> ImportReport:
         """Import rows given as mappings with the keys of a file's lines, in one transaction.
 
         Parameters
         ----------
         rows : iterable of mapping
-            Read as a stream; ``line`` in the report is a row's number, from 1. Dates and NumPy scalars are taken.
-        strict, progress
+            Read as a stream; ``line`` in the report is a row's number, from 1. Dates, NumPy's scalars and arrays are
+            taken.
+        strict, build_index, progress, note
             As in `import_file`.
         """
-        return import_rows(self._db, self._workspace_id, lines_of_mappings(rows), strict=strict, progress=progress)
+        return self._import(
+            lines_of_mappings(rows), strict=strict, build_index=build_index, progress=progress, note=note
+        )
+
+    def _import(self, lines: Lines, **options: Any) -> ImportReport:
+        return import_rows(self._db, self._workspace_id, lines, vectors=self._vectors, **options)
 
     def get(self, row_id: str) -> dict[str, Any]:
         """Show one row with everything that is on it.
@@ -175,12 +217,24 @@ class Rows:
             Some of the ids are unknown; they are named.
         RefusedError
             Slices use some as anchors, and ``force`` is not given.
+        BusyError
+            An import, or another session, holds some of them for longer than this waits.
         """
         wanted = sorted({ids} if isinstance(ids, str) else set(ids))
         if not wanted:
             return 0
+        # An import of vectors holds the rows that it has stored vectors of, and may need one that is locked here: then
+        # this gives way, or the server would end the import to let the deletion through.
+        return giving_way(
+            lambda: self._delete(wanted, force=force),
+            tries=_TRIES,
+            refused="another session, such as an import, holds some of these rows; nothing was deleted, try again",
+        )
+
+    def _delete(self, wanted: Sequence[str], *, force: bool) -> int:
         values: dict[str, Any] = {"workspace_id": self._workspace_id, "ids": [_storable(row_id) for row_id in wanted]}
         with self._db.transaction() as conn:
+            conn.execute("set local lock_timeout = '500ms'")
             # The types before the rows, as an import of vectors takes them.
             types = conn.execute(query("hold_embedding_types"), values).fetchall()
             # A slice that is being made on one of these rows is waited for here, or waits and finds the row gone.
@@ -210,17 +264,17 @@ class Rows:
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Write rows as NDJSON, by id, in a form that `import_file` reads back without any loss.
+        """Write rows by id, as NDJSON that `import_file` reads back without any loss, or as Parquet.
 
         Parameters
         ----------
         target : str, Path or binary file
-            A name ending in .gz or .zst is compressed; ``-`` is standard output. A named file appears when it is
-            whole.
+            A name ending in .gz or .zst is compressed, one ending in .parquet is a table with metadata and media as
+            JSON; ``-`` is standard output. A named file appears when it is whole.
         fragment, params
             A condition as in `list`.
         progress : callable, optional
-            Called with ``"write"``, the rows done and None.
+            Called with ``"write"``, the rows done and their number.
 
         Returns
         -------
@@ -234,7 +288,8 @@ class Rows:
         """
         values = {**(params or {}), "workspace_id": self._workspace_id}
         statement = query("export_rows").format(where=fragment or _EVERY)
-        return export_rows(self._db, statement, values, target, progress)
+        total = None if progress is None else self.count(fragment=fragment, params=params)
+        return export_rows(self._db, statement, values, target, total=total, progress=progress)
 
 
 def _partition(type_id: int) -> sql.Identifier:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pgsim.cli.options import Where
+
 if TYPE_CHECKING:
     from pgsim.cli.state import State
 
@@ -81,7 +83,9 @@ def import_(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="NDJSON (.gz, .zst, - for standard input), .npy with --ids, .npz.", show_default=False
+            metavar="FILE",
+            help="NDJSON (.gz, .zst, - for standard input), .npy with --ids, .npz, .parquet.",
+            show_default=False,
         ),
     ],
     ids: Annotated[
@@ -122,13 +126,20 @@ def count(ctx: typer.Context, name: Type) -> None:
 def export(
     ctx: typer.Context,
     name: Type,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="NDJSON (.gz, .zst, -) or .npy.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="NDJSON (.gz, .zst, -), .npy or .parquet.", show_default=False)
+    ],
     ids: Annotated[
         str | None,
         typer.Option(help="Where the ids of an .npy go (default: FILE.ids).", metavar="FILE", show_default=False),
     ] = None,
+    slice_: Annotated[
+        str | None, typer.Option("--slice", help="Only rows of this slice.", metavar="S", show_default=False)
+    ] = None,
+    where: Where = None,
 ) -> None:
     """Write the vectors of an embedding type to a file, bit for bit as imported."""
+    from pgsim.cli.options import read_condition
     from pgsim.cli.render import progress_bar
     from pgsim.errors import InvalidInputError
 
@@ -136,7 +147,8 @@ def export(
     if file == "-" and state.json:
         raise InvalidInputError("with --json standard output holds one JSON document; export to a file")
     with state.catalog() as catalog, progress_bar("vectors") as progress:
-        written = catalog.embeddings.get(name).export(file, ids_path=ids, progress=progress)
+        condition = read_condition(catalog, slice_, where)
+        written = catalog.embeddings.get(name).export(file, where=condition, ids_path=ids, progress=progress)
     if file == "-":
         state.note(f"{written:,} vectors written")
     else:

@@ -12,6 +12,7 @@ from pgsim.errors import FileFormatError, InvalidInputError
 from pgsim.limits import DEFAULT_SCORE_RANGE
 
 if TYPE_CHECKING:
+    from pgsim.app import Catalog
     from pgsim.filters.nodes import Filter
 
 Embedding = Annotated[
@@ -77,6 +78,17 @@ def _read_filter(where: str | None, filter_json: str | None) -> Filter | None:
             {"where": And(operands=(found[0].where, found[1].where)), "score_from": found[1].score_from}
         )
     return found[0] if found else None
+
+
+def read_condition(catalog: Catalog, slice_: str | None, where: str | None) -> Filter | None:
+    """Read ``--slice`` (a name or an id) and ``--where``; where both are given, both must hold."""
+    from pgsim.filters.nodes import And, Filter, InSlice
+
+    found = _read_filter(where, None)
+    if slice_ is None:
+        return found
+    member = InSlice.model_validate({"in_slice": catalog.slices.get(slice_).name})
+    return Filter(where=member if found is None else And(operands=(member, found.where)))
 
 
 def read_vector(path: str) -> Any:

@@ -25,15 +25,20 @@ def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(help="NDJSON, plain, .gz or .zst; - is standard input.")],
     strict: Annotated[bool, typer.Option("--strict", help="Any rejected line undoes the whole import.")] = False,
+    no_index: Annotated[
+        bool, typer.Option("--no-index", help="Do not build the index of a type that becomes searchable.")
+    ] = False,
 ) -> None:
-    """Import data rows: new ids are inserted, known ids updated, in one transaction."""
+    """Import data rows, and the vectors in their lines: new ids are inserted, known ids updated, in one transaction."""
     from pgsim.cli.render import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
     with state.catalog() as catalog, progress_bar("import") as progress:
         try:
-            report = catalog.rows.import_file(file, strict=strict, progress=progress)
+            report = catalog.rows.import_file(
+                file, strict=strict, build_index=not no_index, progress=progress, note=state.note
+            )
         except ImportRejectedError as error:
             # The document lists every line; the error names the first.
             if state.json:
@@ -118,9 +123,9 @@ def delete(
 @app.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="NDJSON; .gz and .zst are compressed; - is standard output.")],
+    file: Annotated[str, typer.Argument(help="NDJSON, compressed as .gz and .zst; or .parquet; - is standard output.")],
 ) -> None:
-    """Export data rows as NDJSON that can be imported again without loss."""
+    """Export data rows as NDJSON that can be imported again without loss, or as a Parquet table."""
     from pgsim.cli.render import progress_bar, safe
     from pgsim.errors import InvalidInputError
 

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from pgsim.db import address, schema
+from pgsim.db._connection import Connection
 from pgsim.db._server_facts import ServerFacts, adapters_for, read_facts, set_session
 from pgsim.db.translate import in_our_words, translate
 from pgsim.errors import ConnectionFailedError, DatabaseError
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from pgsim.config import Config
-
-Connection = psycopg.Connection[Any]
 
 #: Idle connections kept; more are opened when needed, and closed after use.
 _KEPT: Final = 4
@@ -50,7 +49,7 @@ class Database:
         self._engine: Engine | None = None
         self._idle: list[Connection] = []
         self._lock = Lock()
-        self._settings: WeakKeyDictionary[Connection, dict[str, str]] = WeakKeyDictionary()
+        self._settings: WeakKeyDictionary[psycopg.Connection[Any], dict[str, str]] = WeakKeyDictionary()
         self._process = os.getpid()
 
     @classmethod
@@ -133,7 +132,7 @@ class Database:
         """
         return _Lent(self, autocommit=True)
 
-    def set_session(self, conn: Connection, settings: Mapping[str, str]) -> None:
+    def set_session(self, conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
         """Set settings of a connection's session, where they are not so already; spares round trips mostly."""
         known = self._settings.setdefault(conn, {})
         for name, value in settings.items():
@@ -179,7 +178,7 @@ class Database:
         None for pgvector's types once they are known.
         """
         try:
-            conn = psycopg.Connection.connect(self._conninfo, autocommit=True, context=self._adapters)
+            conn = Connection.connect(self._conninfo, autocommit=True, context=self._adapters)
         except psycopg.Error as error:
             raise translate(error) from None  # the chain would show libpq's attempts, one for each address
         try:

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
@@ -39,7 +39,7 @@ def from_arrays(
     ----------
     ids : iterable of str or int
         One for each vector, in order.
-    vectors : array_like of shape (n, dimensions), or iterable of such
+    vectors : array_like of shape (n, dimensions), or iterable of such or of single vectors
         Real numbers of any dtype.
     dimensions : int
         Columns that the array must have.
@@ -54,32 +54,54 @@ def from_arrays(
         The array is of another shape or kind, or there are more or fewer ids than vectors.
     """
     rows = batch_rows or rows_of_batch(dimensions)
+    total = _total(ids, vectors)
     values = iter(ids)
     done = 0
-    for block in _blocks(vectors):
+    for block in _blocks(vectors, rows):
         array = _matrix(block, dimensions)
         for start in range(0, len(array), rows):
             chunk = array[start : start + rows]
             given = list(islice(values, len(chunk)))
             if len(given) < len(chunk):
                 raise InvalidInputError(f"there are {done + len(given):,} ids for more vectors than that")
-            if batch := _checked(given, chunk, done, reject):
+            if batch := _checked(given, chunk, done, reject, total):
                 yield batch
             done += len(chunk)
     if next(values, _MISSING) is not _MISSING:
         raise InvalidInputError(f"there are {done:,} vectors, and more ids: one for each is needed")
 
 
-def _blocks(vectors: ArrayLike | Iterable[ArrayLike]) -> Iterator[ArrayLike]:
-    several = isinstance(vectors, Iterator) or (
-        isinstance(vectors, Sequence) and len(vectors) > 0 and getattr(vectors[0], "ndim", 1) == 2
-    )
-    if not several and not hasattr(vectors, "__array__") and not isinstance(vectors, Sequence):
-        several = isinstance(vectors, Iterable)
-    if several:
-        yield from vectors  # type: ignore[misc]
-    else:
-        yield vectors  # type: ignore[misc]
+def _total(*sources: object) -> int | None:
+    """Rows that there will be, where one of the sources says so."""
+    for source in sources:
+        if isinstance(source, np.ndarray | Sequence) and not _in_parts(source):
+            return len(source)
+    return None
+
+
+def _in_parts(vectors: object) -> bool:
+    """Whether vectors come block by block or one by one, and not as one array."""
+    if isinstance(vectors, Sequence):
+        return len(vectors) > 0 and getattr(vectors[0], "ndim", 1) == 2
+    return isinstance(vectors, Iterable) and not hasattr(vectors, "__array__")
+
+
+def _blocks(vectors: Any, rows: int) -> Iterator[ArrayLike]:
+    """Give blocks of vectors, whatever they come as: one array, blocks, or one vector at a time."""
+    if not _in_parts(vectors):
+        yield vectors
+        return
+    for single, parts in groupby(vectors, key=_is_vector):
+        while single and (block := list(islice(parts, rows))):
+            yield block
+        yield from parts
+
+
+def _is_vector(part: ArrayLike) -> bool:
+    try:
+        return np.ndim(part) == 1
+    except ValueError:  # of different lengths
+        return False
 
 
 def _matrix(block: ArrayLike, dimensions: int) -> NDArray[Any]:
@@ -97,7 +119,9 @@ def _matrix(block: ArrayLike, dimensions: int) -> NDArray[Any]:
     return array
 
 
-def _checked(given: list[object], chunk: NDArray[Any], done: int, reject: Reject) -> VectorBatch | None:
+def _checked(
+    given: list[object], chunk: NDArray[Any], done: int, reject: Reject, total: int | None
+) -> VectorBatch | None:
     ids: list[str] = []
     kept: list[int] = []
     for row, value in enumerate(given):
@@ -109,7 +133,7 @@ def _checked(given: list[object], chunk: NDArray[Any], done: int, reject: Reject
     lines = np.arange(done + 1, done + len(given) + 1, dtype=np.int64)
     if len(kept) < len(given):
         lines, chunk = lines[kept], chunk[kept]
-    return checked_batch(lines, ids, chunk, reject)
+    return checked_batch(lines, ids, chunk, reject, total=total)
 
 
 def read_npy(

@@ -109,6 +109,19 @@ def parse_object(line: bytes) -> dict[str, Any]:
     return document
 
 
+def text_of(value: Any) -> str:
+    """Write what `parse_object` read as JSON; numbers as they were written."""
+    match value:
+        case Number():
+            return value.text
+        case dict():
+            return "{" + ",".join(f"{json.dumps(key)}:{text_of(inner)}" for key, inner in value.items()) + "}"
+        case list():
+            return "[" + ",".join(map(text_of, value)) + "]"
+        case _:
+            return json.dumps(value)
+
+
 def check_depth(line: bytes) -> None:
     """Refuse a document that is nested deeper than `MAX_DEPTH`."""
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pgsim.files.documents import quoted
 from pgsim.limits import MAX_LISTED_ERRORS
 
-#: Told how far a long call is: the step ("read", "store", "write"), how many are done, how many there are if known.
+#: Told how far a long call is: the step ("read", "store", "write", "wait"), how many lines, rows or vectors are
+#: done, and how many there are: None where nothing tells, and an estimate while a file of lines is read.
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -46,8 +47,8 @@ class ImportReport:
         Lines that made something new, that replaced something, that were not taken.
     load_seconds, index_seconds : float
         Reading, checking and storing; calibration and index build.
-    extra : dict
-        Further keys of the JSON document.
+    embeddings : dict
+        Of an import of data rows: counts of the vectors that came with them, by the types' names.
     """
 
     inserted: int = 0
@@ -55,7 +56,7 @@ class ImportReport:
     rejected: int = 0
     load_seconds: float = 0.0
     index_seconds: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
+    embeddings: dict[str, dict[str, int]] = field(default_factory=dict)
     # A heap whose top is the last line listed: where there are too many, the first lines of the file stay.
     _listed: list[tuple[int, int, Rejection]] = field(default_factory=list, repr=False)
 
@@ -87,7 +88,7 @@ class ImportReport:
             "rejected": self.rejected,
             "errors": [rejection._asdict() for rejection in self.errors],
             "seconds": {"load": round(self.load_seconds, 3), "index": round(self.index_seconds, 3)},
-            **self.extra,
+            **({"embeddings": self.embeddings} if self.embeddings else {}),
         }
 
     def summary(self, *, first: int = 5) -> str:
@@ -102,6 +103,10 @@ class ImportReport:
         lines = [
             f"{self.read:,} read: {self.inserted:,} inserted, {self.updated:,} updated, {self.rejected:,} rejected"
             f" ({seconds:.1f} s)"
+        ]
+        lines += [
+            f"  embedding {name}: {counts['inserted']:,} inserted, {counts['updated']:,} updated"
+            for name, counts in self.embeddings.items()
         ]
         lines += [f"  {rejection}" for rejection in self.errors[:first]]
         if self.rejected > first:

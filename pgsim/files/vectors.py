@@ -1,4 +1,4 @@
-"""Vectors with their ids, read from NDJSON, .npy, .npz or arrays, in batches of a few megabytes."""
+"""Vectors with their ids, read from NDJSON, .npy, .npz, Parquet or arrays, in small batches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import simdjson
 from numpy.typing import NDArray
 
 from pgsim.errors import InvalidInputError
-from pgsim.files.documents import MalformedError, Number, described, id_text, parse_object, unwrap
-from pgsim.files.lines import STANDARD, is_pipe, open_bytes, read_lines
+from pgsim.files.documents import MalformedError, unwrap
+from pgsim.files.json_vectors import not_finite, parse_line, wrong_length
+from pgsim.files.lines import STANDARD, Extent, is_pipe, open_bytes, read_lines
 from pgsim.files.report import Rejection
 
-#: Single-precision bytes of a batch.
-BATCH_BYTES: Final = 6 * 2**20
+#: Single-precision bytes of a batch: what the server stores while the next one is read.
+BATCH_BYTES: Final = 2**17
 
 Reject = Callable[[Rejection], None]
 
@@ -32,11 +33,19 @@ class VectorBatch(NamedTuple):
         The data rows' ids, 1 to 200 characters each.
     vectors : ndarray of float32, shape (n, d)
         Finite values.
+    total : int or None
+        Rows of the whole source; of a file of lines as estimated from what was read, None where nothing tells.
     """
 
     lines: NDArray[np.int64]
     ids: list[str]
     vectors: NDArray[np.float32]
+    total: int | None = None
+
+    def only(self, positions: list[int] | NDArray[np.bool_]) -> VectorBatch:
+        """Keep some of the rows, by their positions or by a mask."""
+        ids = np.array(self.ids, dtype=object)[positions].tolist()
+        return VectorBatch(self.lines[positions], ids, self.vectors[positions], self.total)
 
 
 def rows_of_batch(dimensions: int) -> int:
@@ -57,7 +66,8 @@ def read_vectors(
     Parameters
     ----------
     path : str or Path
-        NDJSON (``{"id": ..., "vector": [...]}``, plain or compressed, ``-`` for standard input), ``.npy`` or ``.npz``.
+        NDJSON (``{"id": ..., "vector": [...]}``, plain or compressed, ``-`` for standard input), ``.npy``, ``.npz`` or
+        Parquet.
     dimensions : int
         Length that every vector must have.
     reject : callable
@@ -78,6 +88,8 @@ def read_vectors(
         A file cannot be read, is damaged, or is not of the format; ids and vectors differ in number.
     InvalidInputError
         ``ids_path`` is missing, or given for a file that holds its ids.
+    MissingExtraError
+        It is Parquet, and pyarrow is not installed.
     """
     from pgsim.files import arrays
 
@@ -96,11 +108,17 @@ def read_vectors(
         raise InvalidInputError(f"{path}: --ids goes with .npy files; this one must hold its own ids")
     if head.startswith(b"PK\x03\x04"):
         yield from arrays.read_npz(path, dimensions=dimensions, reject=reject, batch_rows=rows)
+    elif head.startswith(b"PAR1"):
+        from pgsim.files.arrow import read_parquet
+
+        yield from read_parquet(path, dimensions=dimensions, reject=reject, batch_rows=rows)
     else:
         yield from _read_ndjson(path, dimensions, reject, rows)
 
 
-def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any], reject: Reject) -> VectorBatch | None:
+def checked_batch(
+    lines: NDArray[np.int64], ids: list[str], values: NDArray[Any], reject: Reject, *, total: int | None = None
+) -> VectorBatch | None:
     """Narrow values to single precision and reject the rows that are not finite in it.
 
     Parameters
@@ -113,6 +131,8 @@ def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any]
         The vectors.
     reject : callable
         Is given each row that is not taken.
+    total : int, optional
+        Rows of the whole source.
 
     Returns
     -------
@@ -123,101 +143,43 @@ def checked_batch(lines: NDArray[np.int64], ids: list[str], values: NDArray[Any]
         vectors = np.ascontiguousarray(values, dtype=np.float32)
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
     if finite.all():
-        return VectorBatch(lines, ids, vectors) if ids else None
+        return VectorBatch(lines, ids, vectors, total) if ids else None
     for row in np.flatnonzero(~finite):
         component = int(np.flatnonzero(~np.isfinite(vectors[row]))[0])
-        reason = _not_finite(component, vectors.shape[1], float(values[row, component]))
+        reason = not_finite(component, vectors.shape[1], float(values[row, component]))
         reject(Rejection(int(lines[row]), ids[row], reason))
-    if not finite.any():
-        return None
-    kept = [row_id for row_id, keep in zip(ids, finite.tolist(), strict=True) if keep]
-    return VectorBatch(lines[finite], kept, vectors[finite])
-
-
-def _not_finite(component: int, dimensions: int, value: float, text: str | None = None) -> str:
-    where = f"component {component + 1} of {dimensions} is"
-    if np.isnan(value):
-        return f"{where} NaN: every component must be a finite number"
-    if text in ("Infinity", "-Infinity") or (text is None and np.isinf(value)):
-        return f"{where} {'-' if value < 0 else ''}Infinity: every component must be a finite number"
-    return f"{where} {text[:40] if text else repr(value)}: beyond single precision (largest 3.4e38)"
-
-
-def wrong_length(length: int, dimensions: int) -> str:
-    """Say why a vector of another length is refused."""
-    if not length:
-        return f"the vector is empty, the type has {dimensions} dimensions"
-    return f"has {length} numbers, the type has {dimensions} dimensions"
+    return VectorBatch(lines, ids, vectors, total).only(finite) if finite.any() else None
 
 
 def _read_ndjson(path: str | Path, dimensions: int, reject: Reject, rows: int) -> Iterator[VectorBatch]:
     parser = simdjson.Parser()
     values = np.empty((rows, dimensions))
-    lines = np.empty(rows, dtype=np.int64)
+    extent = Extent()
+    lines: list[int] = []
     ids: list[str] = []
-    for number, raw in read_lines(path, reject=reject):
+
+    def batch() -> VectorBatch | None:
+        count = len(ids)
+        return checked_batch(np.array(lines), ids.copy(), values[:count], reject, total=extent.expected(lines[-1]))
+
+    for number, raw in read_lines(path, reject=reject, extent=extent):
         line = unwrap(raw)
         if not line:
             continue
         try:
-            found = _parse_fast(parser, line) or _parse_slowly(line)
-            row_id, vector = found
+            row_id, vector = parse_line(parser, line)
             if vector.size != dimensions:
                 raise MalformedError(wrong_length(vector.size, dimensions), row_id)
         except MalformedError as error:
             reject(Rejection(number, error.id, error.reason))
             continue
-        lines[len(ids)] = number
         values[len(ids)] = vector
+        lines.append(number)
         ids.append(row_id)
         if len(ids) == rows:
-            if batch := checked_batch(lines.copy(), ids, values, reject):
-                yield batch
-            ids = []
-    if ids and (batch := checked_batch(lines[: len(ids)], ids, values[: len(ids)], reject)):
-        yield batch
-
-
-def _parse_fast(parser: Any, line: bytes) -> tuple[str, NDArray[np.float64]] | None:
-    """Parse an ordinary line in bulk; None where anything about it is out of the ordinary."""
-    try:
-        document = parser.parse(line)
-        # Of a repeated key this parser takes the first value, others the last.
-        if len(document) != 2 and len(set(document.keys())) != len(document):
-            return None
-        row_id = document["id"]
-        numbers = document["vector"]
-        if type(row_id) is int:
-            row_id = str(row_id)
-        elif type(row_id) is not str:
-            return None
-        if not 0 < len(row_id) <= 200 or "\0" in row_id or not len(numbers):
-            return None
-        # `as_buffer` flattens nested arrays without a word. Mostly one look for a second bracket settles it.
-        if line.find(b"[", line.find(b"[") + 1) >= 0 and any(
-            type(number) is not float and type(number) is not int for number in numbers.as_list()
-        ):
-            return None
-        return row_id, np.frombuffer(numbers.as_buffer(of_type="d"))
-    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def _parse_slowly(line: bytes) -> tuple[str, NDArray[np.float64]]:
-    """Parse any line; raises `MalformedError` with the exact reason."""
-    document = parse_object(line)
-    if "id" not in document:
-        raise MalformedError('the key "id" is missing')
-    row_id = id_text(document["id"])
-    if "vector" not in document:
-        raise MalformedError('the key "vector" is missing', row_id)
-    vector = document["vector"]
-    if not isinstance(vector, list):
-        raise MalformedError(f"the vector is {described(vector)}: an array of numbers is needed", row_id)
-    for component, value in enumerate(vector):
-        if not isinstance(value, Number):
-            reason = f"component {component + 1} of {len(vector)} is {described(value)}: a number is needed"
-            raise MalformedError(reason, row_id)
-        if not np.isfinite(value):
-            raise MalformedError(_not_finite(component, len(vector), value, value.text), row_id)
-    return row_id, np.array(vector, dtype=np.float64)
+            if found := batch():
+                yield found
+            lines.clear()
+            ids.clear()
+    if ids and (found := batch()):
+        yield found

@@ -7,7 +7,8 @@ A COPY BINARY row is ``int16`` number of fields, then for each field ``int32`` l
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,31 +22,64 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 Buffer = bytes | bytearray | memoryview
 
-_ROW_START = struct.Struct("!hiqi")
+#: What `encode` writes, in order.
+COLUMNS = ("embedding_type_id", "workspace_id", "data_row_id", "vector")
+
+_INT8_OID = 20
+_KEYS = struct.Struct("!hiqiq")
 _INT32 = struct.Struct("!i")
 
 
-def encode(batch: VectorBatch) -> bytes:
-    """One batch as COPY BINARY rows of ``(line bigint, id text, vector vector)``.
+def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int) -> bytes:
+    """One batch as COPY BINARY rows of `COLUMNS`.
 
     Parameters
     ----------
     batch : VectorBatch
         ``vectors`` is float32 of shape ``(n, d)``.
+    embedding_type_id, workspace_id : int
+        The keys that all of them share.
     """
     count, dimensions = batch.vectors.shape
     width = 4 * dimensions
-    numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
+    keys = _KEYS.pack(4, 8, embedding_type_id, 8, workspace_id)
     start = struct.pack("!ihh", width + 4, dimensions, 0)
+    numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
     parts: list[bytes | memoryview] = []
-    lines = batch.lines.tolist()
-    for position in range(count):
-        name = batch.ids[position].encode()
-        parts.append(_ROW_START.pack(3, 8, lines[position], len(name)))
-        parts.append(name)
-        parts.append(start)
-        parts.append(numbers[position * width : (position + 1) * width])
+    for name, place in zip(batch.ids, range(0, count * width, width), strict=True):
+        raw = name.encode()
+        parts.append(keys + _INT32.pack(len(raw)) + raw + start)
+        parts.append(numbers[place : place + width])
     return b"".join(parts)
+
+
+def encode_arrays(type_ids: Sequence[int], vectors: Sequence[NDArray[np.float32]], vector_oid: int) -> bytes:
+    """Two fields of a COPY BINARY row: ``(types bigint[], vectors vector[])``.
+
+    Parameters
+    ----------
+    type_ids : sequence of int
+        An embedding type for each vector.
+    vectors : sequence of ndarray of float32, shape (d,)
+        The vectors.
+    vector_oid : int
+        Object id of pgvector's type in this database.
+
+    Returns
+    -------
+    bytes
+        Both are null where there are no vectors.
+    """
+    if not vectors:
+        return struct.pack("!ii", -1, -1)
+    numbers = b"".join(struct.pack("!iq", 8, number) for number in type_ids)
+    values = b"".join(
+        struct.pack("!ihh", 4 * vector.size + 4, vector.size, 0) + vector.astype(">f4").tobytes() for vector in vectors
+    )
+    return b"".join(
+        struct.pack("!iiiiii", 20 + len(elements), 1, 0, oid, len(type_ids), 1) + elements
+        for oid, elements in ((_INT8_OID, numbers), (vector_oid, values))
+    )
 
 
 def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:
@@ -62,18 +96,20 @@ def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:
         yield data[6 : 6 + length], data[10 + length :]
 
 
-def decode(blocks: Iterable[Buffer]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Read COPY BINARY rows of ``(data_row_id text, vector vector)``.
+def decode(blocks: Iterable[Buffer], dimensions: int, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Read COPY BINARY rows of ``(data_row_id text, vector vector)``, some at a time.
 
     Yields
     ------
-    id : str
-        The data row.
-    vector : ndarray of float32, shape (d,)
-        Its vector, bit for bit as stored.
+    ids : list of str
+        The data rows, as many as ``rows`` but for the last time.
+    vectors : ndarray of float32 (little-endian), shape (n, dimensions)
+        Their vectors, bit for bit as stored.
     """
-    for name, value in _pairs(blocks):
-        yield name.decode(), np.frombuffer(value, dtype=">f4", offset=4).astype(np.float32)
+    pairs = _pairs(blocks)
+    while batch := list(islice(pairs, rows)):
+        numbers = np.frombuffer(b"".join([value[4:] for _, value in batch]), dtype=">f4")
+        yield [name.decode() for name, _ in batch], numbers.astype("<f4").reshape(len(batch), dimensions)
 
 
 def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, bytes]]:

@@ -1,19 +1,23 @@
-"""Exporting vectors, bit for bit as imported, streaming."""
+"""Exporting vectors, bit for bit as imported, streaming: NDJSON, NPY or Parquet by the file's name."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import psycopg
 from psycopg import sql
 
-from pgsim.catalog.embedding_types import count_embeddings
-from pgsim.errors import InvalidInputError
+from pgsim.db.sql import query
+from pgsim.errors import InvalidInputError, NotFoundError
+from pgsim.files.arrow import ID, VECTOR, require_pyarrow
 from pgsim.files.output import open_output
-from pgsim.vectors.copy import decode, decode_texts
+from pgsim.vectors.copy import Buffer, decode, decode_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,11 +27,25 @@ if TYPE_CHECKING:
     from pgsim.db.engine import Database
     from pgsim.files.report import Progress
 
+#: Prints a condition over ``pgsim.data_row r`` with what it binds.
+Condition = Callable[["Connection[Any]"], tuple[sql.Composable, Mapping[str, Any]]]
+
+#: Rows that are decoded together; lines between two calls of progress; bytes of a Parquet row group.
+_BATCH_ROWS: Final = 256
+_PROGRESS_ROWS: Final = 1000
+_GROUP_BYTES: Final = 16 * 2**20
+
 
 def export_file(
-    db: Database, kind: EmbeddingType, path: str, *, ids_path: str | None = None, progress: Progress | None = None
+    db: Database,
+    kind: EmbeddingType,
+    path: str,
+    *,
+    ids_path: str | None = None,
+    condition: Condition | None = None,
+    progress: Progress | None = None,
 ) -> int:
-    """Write a type's vectors to NDJSON (``.gz`` and ``.zst`` by name, ``-`` is standard output) or NPY.
+    """Write a type's vectors to a file, by data row.
 
     Parameters
     ----------
@@ -37,71 +55,129 @@ def export_file(
         The type.
     path : str
         ``*.npy`` writes float32 of shape ``(n, d)`` and the ids, one JSON string a line, to ``ids_path``
-        (``PATH.ids`` unless given); anything else writes ``{"id": ..., "vector": [...]}`` lines.
+        (``PATH.ids`` unless given). ``*.parquet`` writes the columns ``id`` and ``vector``. Anything else writes
+        ``{"id": ..., "vector": [...]}`` lines; ``.gz`` and ``.zst`` are compressed, ``-`` is standard output.
     ids_path : str, optional
         Where the ids of an NPY go.
+    condition : callable, optional
+        Which data rows.
     progress : callable, optional
-        Called with ``"write"``, the vectors written so far and None.
+        Called with ``"write"``, the vectors written so far, and how many there are.
 
     Returns
     -------
     int
         Vectors written.
     """
-    # One snapshot for the count in the header and for the rows.
+    suffix = Path(path).suffix
+    if ids_path is not None and suffix != ".npy":
+        raise InvalidInputError("an ids file goes with an .npy file only; others hold their ids")
     with db.transaction() as conn:
-        conn.execute("set transaction isolation level repeatable read, read only")
-        if Path(path).suffix == ".npy":
-            return _export_npy(conn, kind, path, ids_path or f"{path}.ids", progress)
-        if ids_path is not None:
-            raise InvalidInputError("an ids file goes with an .npy file only; NDJSON lines hold their ids")
-        return _export_ndjson(conn, kind, path, progress)
+        # One snapshot for the rows that meet the condition, for the count and for the vectors.
+        conn.execute("set transaction isolation level repeatable read")
+        source = _Source.of(conn, kind, condition, progress)
+        match suffix:
+            case ".npy":
+                return _export_npy(source, path, ids_path or f"{path}.ids")
+            case ".parquet":
+                return _export_parquet(source, path)
+            case _:
+                return _export_ndjson(source, path)
 
 
-def stream(conn: Connection[Any], kind: EmbeddingType) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Read every vector of a type by COPY, ordered by data row.
+@dataclass
+class _Source:
+    """The vectors that are exported.
 
-    Yields
-    ------
-    id : str
-        The data row.
-    vector : ndarray of float32, shape (d,)
-        Its vector.
+    Attributes
+    ----------
+    tables : sql.Composable
+        What follows ``from``; the vectors as ``e``.
+    count : int
+        How many there are.
     """
-    statement = sql.SQL(
-        "copy (select data_row_id, vector from {} order by data_row_id) to stdout (format binary)"
-    ).format(kind.partition)
-    with conn.cursor().copy(statement) as copy:
-        yield from decode(copy)
+
+    conn: Connection[Any]
+    kind: EmbeddingType
+    tables: sql.Composable
+    count: int
+    progress: Progress | None
+    written: int = 0
+
+    @classmethod
+    def of(
+        cls, conn: Connection[Any], kind: EmbeddingType, condition: Condition | None, progress: Progress | None
+    ) -> _Source:
+        """Choose the rows, which is done once; COPY itself takes no values."""
+        tables: sql.Composable = sql.SQL("{} e").format(kind.partition)
+        if condition is not None:
+            where, values = condition(conn)
+            conn.execute(query("create_export_rows"))
+            keys = {"workspace_id": kind.workspace_id}
+            conn.execute(query("choose_export_rows").format(where=where), {**values, **keys})
+            conn.execute("analyze pg_temp.export_row")
+            tables = sql.SQL("{} join pg_temp.export_row x on x.id = e.data_row_id").format(tables)
+        try:
+            row = conn.execute(sql.SQL("select count(*) from {}").format(tables)).fetchone()
+        except psycopg.errors.UndefinedTable:
+            raise NotFoundError(f'there is no embedding type "{kind.name}"') from None
+        assert row is not None  # noqa: S101 - an aggregate
+        return cls(conn, kind, tables, int(row[0]), progress)
+
+    def copy(self, vector: str) -> Generator[Buffer]:
+        """COPY BINARY rows of the ids and of the vectors, which are spelled as given."""
+        statement = sql.SQL("copy (select e.data_row_id, {} from {} order by e.data_row_id) to stdout (format binary)")
+        with self.conn.cursor().copy(statement.format(sql.SQL(vector), self.tables)) as copy:
+            yield from copy
+
+    def batches(self, rows: int = _BATCH_ROWS) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Ids and vectors, a batch at a time."""
+        with closing(self.copy("e.vector")) as blocks:
+            for names, vectors in decode(blocks, self.kind.dimensions, rows):
+                yield names, vectors
+                self.done(len(names))
+
+    def done(self, rows: int) -> None:
+        """Count rows that are written, and tell about them now and then."""
+        before = self.written // _PROGRESS_ROWS
+        self.written += rows
+        if self.progress is not None and (self.written // _PROGRESS_ROWS > before or self.written == self.count):
+            self.progress("write", self.written, self.count)
 
 
-def _export_ndjson(conn: Connection[Any], kind: EmbeddingType, path: str, progress: Progress | None) -> int:
+def _export_ndjson(source: _Source, path: str) -> int:
     # The server prints the shortest decimals that read back to the same single-precision numbers, as a JSON array.
-    statement = sql.SQL(
-        "copy (select data_row_id, vector::text from {} order by data_row_id) to stdout (format binary)"
-    ).format(kind.partition)
-    written = 0
-    with open_output(path) as file, conn.cursor().copy(statement) as copy:
-        for name, numbers in decode_texts(copy):
+    with open_output(path) as file, closing(source.copy("e.vector::text")) as blocks:
+        for name, numbers in decode_texts(blocks):
             # JSON's -0 is a whole number, and whole numbers have no negative zero.
             numbers = numbers.replace(b"-0,", b"-0.0,").replace(b"-0]", b"-0.0]")
-            file.write(b'{"id": %s, "vector": %s}\n' % (json.dumps(name, ensure_ascii=False).encode(), numbers))
-            written += 1
-            if progress is not None and written % 1000 == 0:
-                progress("write", written, None)
-    return written
+            file.write(b'{"id": %s, "vector": %s}\n' % (_json(name), numbers))
+            source.done(1)
+    return source.written
 
 
-def _export_npy(conn: Connection[Any], kind: EmbeddingType, path: str, ids_path: str, progress: Progress | None) -> int:
-    count = count_embeddings(conn, kind)
-    written = 0
+def _export_npy(source: _Source, path: str, ids_path: str) -> int:
     with open_output(path) as file, open_output(ids_path) as ids:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, kind.dimensions)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (source.count, source.kind.dimensions)}
         np.lib.format.write_array_header_1_0(file, header)
-        for name, vector in stream(conn, kind):
-            file.write(vector.astype("<f4").tobytes())
-            ids.write(json.dumps(name, ensure_ascii=False).encode() + b"\n")
-            written += 1
-            if progress is not None and written % 1000 == 0:
-                progress("write", written, None)
-    return written
+        for names, vectors in source.batches():
+            file.write(vectors.tobytes())
+            ids.write(b"".join(_json(name) + b"\n" for name in names))
+    return source.written
+
+
+def _export_parquet(source: _Source, path: str) -> int:
+    pyarrow = require_pyarrow()
+    dimensions = source.kind.dimensions
+    schema = pyarrow.schema([(ID, pyarrow.string()), (VECTOR, pyarrow.list_(pyarrow.float32(), dimensions))])
+    rows = max(1, _GROUP_BYTES // (4 * dimensions))
+    # Neither ids nor numbers repeat, so a dictionary of them would be as large as they are.
+    with open_output(path) as file, pyarrow.parquet.ParquetWriter(file, schema, use_dictionary=False) as writer:
+        for names, vectors in source.batches(rows):
+            numbers = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), dimensions)
+            writer.write_table(pyarrow.table([pyarrow.array(names, pyarrow.string()), numbers], schema=schema))
+    return source.written
+
+
+def _json(name: str) -> bytes:
+    return json.dumps(name, ensure_ascii=False).encode()

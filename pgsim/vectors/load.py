@@ -1,9 +1,9 @@
-"""Loading vectors: staged by COPY, checked set-wise, upserted; one transaction."""
+"""Loading vectors: one transaction, in which batches are looked up, stored by COPY, and read ahead meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psycopg
@@ -14,7 +14,7 @@ from pgsim.errors import ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
 from pgsim.types import Metric
-from pgsim.vectors.copy import HEADER, TRAILER, encode
+from pgsim.vectors.copy import COLUMNS, HEADER, TRAILER, encode
 from pgsim.vectors.index import can_hold, largest_holdable
 
 if TYPE_CHECKING:
@@ -23,23 +23,22 @@ if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
     from pgsim.db.engine import Database
 
-#: First key of the advisory locks of imports; the second is the embedding type's id.
-IMPORT_LOCK = 0x706773
+Reject = Callable[[Rejection], None]
 
-#: Longer vectors do not fit a page; their partition stores them out of line.
-MAX_INLINE_DIMENSIONS = 1950
+#: First key of the advisory locks of imports; the second is the embedding type's id.
+IMPORT_LOCK: Final = 0x706773
 
 #: Norms between which cosine distance has a value in single precision; the partition checks the same.
-COSINE_NORMS = (1e-18, 1e18)
+COSINE_NORMS: Final = (1e-18, 1e18)
 
-#: How often the check for known rows is repeated when rows vanish between the check and the upsert.
-_TRIES = 5
+#: Vectors that are looked up together and stored by one COPY: their bytes, and their number.
+_ROUND_BYTES, _ROUND_ROWS = 6 * 2**20, 10_000
 
 
 def load(
     db: Database,
     kind: EmbeddingType,
-    read: Callable[[Callable[[Rejection], None]], Iterable[VectorBatch]],
+    read: Callable[[Reject], Iterable[VectorBatch]],
     *,
     strict: bool = False,
     progress: Progress | None = None,
@@ -57,7 +56,7 @@ def load(
     strict : bool
         Load nothing where anything is rejected.
     progress : callable, optional
-        Told of each step: ``"read"`` with the vectors staged so far, then ``"store"`` with all of them.
+        Told ``"store"``, the lines done and how many there are; ``"wait"`` while another import into the type runs.
 
     Returns
     -------
@@ -71,37 +70,175 @@ def load(
     """
     report = ImportReport()
     with db.transaction() as conn:
-        scale = _index_scale(conn, kind)
-        quoted = sql.SQL(f"{db.facts.vector_schema}.vector")  # the server quoted it
-        conn.execute(query("create_vector_staging").format(vector=quoted))
-        if kind.dimensions <= MAX_INLINE_DIMENSIONS:
-            conn.execute(query("plain_vector_staging"))
-        staged = 0
-        with conn.cursor().copy(query("copy_vector_staging")) as copy:
-            copy.write(HEADER)
-            for batch in read(report.reject):
-                kept = _representable(kind, batch, scale, report.reject)
-                copy.write(encode(kept))
-                staged += len(kept.ids)
-                if progress is not None:
-                    progress("read", staged, None)
-            copy.write(TRAILER)
-        if progress is not None:
-            progress("store", 0, staged)
-        conn.execute(query("index_vector_staging"))
-        conn.execute(query("analyze_vector_staging"))
-        # From here on no index can be built on the partition: what was checked is what it needs.
-        conn.execute(query("lock_import"), {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31})
-        conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
-        if _index_scale(conn, kind) != scale:
-            _reject_unindexable(conn, kind, report)
-        _store(conn, kind, report)
+        loader = Loader(conn, kind, report, progress)
+        ahead = _Ahead(loader.representable(batch) for batch in read(report.reject))
+        while taken := ahead.take():
+            with conn.meanwhile(ahead.read):
+                loader.store(taken)
+            if progress is not None:
+                progress("store", report.read, taken[-1].total)
         if strict and report.rejected:
             raise ImportRejectedError(report)
+    if progress is not None:
+        progress("store", report.read, report.read)
     return report
 
 
-def _index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
+class _Ahead:
+    """Reads batches while the server stores those before them."""
+
+    def __init__(self, batches: Iterator[VectorBatch]) -> None:
+        self._batches = batches
+        self._ready: list[VectorBatch] = []
+        self._bytes = self._rows = 0
+        self._failed: BaseException | None = None
+
+    def read(self) -> bool:
+        """Read one batch more, unless there are enough; whether there was one. What goes wrong is raised by `take`."""
+        if self._bytes >= _ROUND_BYTES or self._rows >= _ROUND_ROWS or self._failed is not None:
+            return False
+        try:
+            batch = next(self._batches, None)
+        except Exception as error:
+            self._failed = error
+            return False
+        if batch is None:
+            return False
+        self._ready.append(batch)
+        self._bytes += batch.vectors.nbytes
+        self._rows += len(batch.ids)
+        return True
+
+    def take(self) -> list[VectorBatch]:
+        """Take what was read, and read what is missing to make it enough; empty at the end."""
+        while self.read():
+            pass
+        if self._failed is not None:
+            raise self._failed
+        taken, self._ready = self._ready, []
+        self._bytes = self._rows = 0
+        return taken
+
+
+class Loader:
+    """Stores vectors of one type in a transaction that is open.
+
+    Parameters
+    ----------
+    conn : Connection
+        In the transaction.
+    kind : EmbeddingType
+        What into. Other imports into it, and builds of its index, wait until the transaction ends.
+    report : ImportReport
+        Is kept up to date.
+    progress : callable, optional
+        Told ``"wait"`` where another import into the type runs.
+
+    Raises
+    ------
+    NotFoundError
+        The type has been deleted.
+    """
+
+    def __init__(
+        self, conn: Connection[Any], kind: EmbeddingType, report: ImportReport, progress: Progress | None = None
+    ) -> None:
+        self._conn, self._kind, self._report = conn, kind, report
+        self._keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id}
+        lock_type(conn, kind, progress)
+        self._scale = index_scale(conn, kind)
+        # Lookups by key in tables that have no statistics yet.
+        conn.execute("set local enable_seqscan = off")
+
+    def representable(self, batch: VectorBatch) -> VectorBatch:
+        """Keep the vectors that the type's index and metric can take; the others are rejected."""
+        bad = unrepresentable(self._kind, batch.vectors, self._scale)
+        if not bad:
+            return batch
+        for position, reason in bad.items():
+            self._report.reject(Rejection(int(batch.lines[position]), batch.ids[position], reason))
+        return batch.only([position for position in range(len(batch.ids)) if position not in bad])
+
+    def store(self, batches: list[VectorBatch]) -> None:
+        """Store the vectors whose rows are known."""
+        values = {**self._keys, "ids": [name for batch in batches for name in batch.ids]}
+        found = self._conn.execute(query("look_up_rows").format(partition=self._kind.partition), values).fetchone()
+        assert found is not None  # noqa: S101 - it returns one row
+        new, old = self._divide(batches, *map(set, found))
+        if new:
+            self._conn.execute("savepoint copied")
+            try:
+                self._report.inserted += self._copy(new)
+            except psycopg.errors.UniqueViolation:
+                # Somebody else has written one of them since they were looked up.
+                self._conn.execute("rollback to savepoint copied")
+                old = new + old
+            else:
+                self._conn.execute("release savepoint copied")
+        for batch in old:
+            self._upsert(batch)
+
+    def _divide(
+        self, batches: list[VectorBatch], unknown: set[str], existing: set[str]
+    ) -> tuple[list[VectorBatch], list[VectorBatch]]:
+        """Tell vectors for rows that have none from those for rows that have one; of an id's lines the last counts."""
+        last: dict[str, int] = {}
+        for batch in batches:
+            last.update(zip(batch.ids, batch.lines.tolist(), strict=True))
+        if not unknown and not existing and len(last) == sum(len(batch.ids) for batch in batches):
+            return batches, []
+        new, old = [], []
+        for batch in batches:
+            absent: list[int] = []
+            present: list[int] = []
+            for position, (name, line) in enumerate(zip(batch.ids, batch.lines.tolist(), strict=True)):
+                if name in unknown:
+                    self._report.reject(Rejection(line, name, f'there is no data row "{name}" in this workspace'))
+                elif last[name] != line:
+                    self._report.updated += 1
+                else:
+                    (present if name in existing else absent).append(position)
+            if absent:
+                new.append(batch.only(absent))
+            if present:
+                old.append(batch.only(present))
+        return new, old
+
+    def _copy(self, batches: list[VectorBatch]) -> int:
+        statement = query("copy_vectors").format(
+            partition=self._kind.partition, columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        )
+        cursor = self._conn.cursor()
+        with cursor.copy(statement) as copy:
+            copy.write(HEADER)
+            for batch in batches:
+                copy.write(encode(batch, self._kind.id, self._kind.workspace_id))
+            copy.write(TRAILER)
+        return cursor.rowcount
+
+    def _upsert(self, batch: VectorBatch) -> None:
+        values = {**self._keys, "ids": batch.ids, "vectors": list(batch.vectors)}
+        row = self._conn.execute(query("upsert_vectors").format(partition=self._kind.partition), values).fetchone()
+        assert row is not None  # noqa: S101 - it returns one row
+        self._report.inserted += row[0]
+        self._report.updated += row[1]
+
+
+def lock_type(conn: Connection[Any], kind: EmbeddingType, progress: Progress | None = None) -> None:
+    """Keep other imports into a type, and builds of its index, away until the transaction ends."""
+    keys = {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31}
+    row = conn.execute(query("try_lock_import"), keys).fetchone()
+    if row is None or not row[0]:
+        if progress is not None:
+            progress("wait", 0, None)
+        conn.execute(query("lock_import"), keys)
+    try:
+        conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
+    except psycopg.errors.UndefinedTable:
+        raise NotFoundError(f'there is no embedding type "{kind.name}"') from None
+
+
+def index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
     """Scale of the type's index; None where there is none, or where it holds any vector."""
     row = conn.execute(query("find_index_settings"), {"embedding_type_id": kind.id}).fetchone()
     if row is None:
@@ -109,32 +246,35 @@ def _index_scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
     return None if row[0] is None else float(row[0])
 
 
-def _reject_unindexable(conn: Connection[Any], kind: EmbeddingType, report: ImportReport) -> None:
-    """Check what is staged once more, against an index that was built meanwhile."""
-    scale = _index_scale(conn, kind)
-    if scale is None:
-        return
-    values = {"ceiling": largest_holdable(scale), "scale": scale}
-    for line, name in conn.execute(query("reject_unindexable"), values).fetchall():
-        report.reject(Rejection(line, name, "a number is beyond what the type's index, built meanwhile, can hold"))
+def unrepresentable(kind: EmbeddingType, vectors: Any, scale: float | None) -> dict[int, str]:
+    """Find the vectors that the type's index or metric cannot take.
 
+    Parameters
+    ----------
+    kind : EmbeddingType
+        The type.
+    vectors : ndarray of float32, shape (n, d)
+        The vectors.
+    scale : float or None
+        Of the type's index.
 
-def _representable(
-    kind: EmbeddingType, batch: VectorBatch, scale: float | None, reject: Callable[[Rejection], None]
-) -> VectorBatch:
-    """Keep the vectors that the index and the metric can take."""
+    Returns
+    -------
+    dict
+        Position and reason.
+    """
     bad: dict[int, str] = {}
     if scale is not None:
         ceiling = largest_holdable(scale)
-        for position in np.flatnonzero(~can_hold(batch.vectors, scale)).tolist():
-            largest = float(np.abs(batch.vectors[position]).max())
+        for position in np.flatnonzero(~can_hold(vectors, scale)).tolist():
+            largest = float(np.abs(vectors[position]).max())
             bad[position] = (
                 f"a number of magnitude {largest:.6g} is beyond what the type's index can hold ({ceiling:.6g});"
                 if largest > ceiling
                 else "a number so close to zero that it vanishes in the type's index;"
             ) + " import it before the index is built, or into another type"
     if kind.distance is Metric.COSINE:
-        norms = np.linalg.norm(batch.vectors.astype(np.float64), axis=1)
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         low, high = COSINE_NORMS
         for position in np.flatnonzero((norms < low) | (norms > high)).tolist():
             bad[position] = (
@@ -142,40 +282,12 @@ def _representable(
                 if norms[position] == 0
                 else f"a norm of {norms[position]:.6g} leaves what cosine distance can take ({low:g} to {high:g})"
             )
-    if not bad:
-        return batch
-    for position, reason in bad.items():
-        reject(Rejection(int(batch.lines[position]), batch.ids[position], reason))
-    good = [position for position in range(len(batch.ids)) if position not in bad]
-    return VectorBatch(batch.lines[good], [batch.ids[position] for position in good], batch.vectors[good])
-
-
-def _store(conn: Connection[Any], kind: EmbeddingType, report: ImportReport) -> None:
-    """Check what is staged against the data rows, and upsert it."""
-    keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id}
-    unknown: list[tuple[int, str]] = []
-    for attempt in range(_TRIES):
-        unknown += conn.execute(query("reject_unknown_rows"), keys).fetchall()
-        if attempt == 0:
-            report.updated += conn.execute(query("drop_earlier_duplicates")).rowcount
-        conn.execute("savepoint upsert")
-        try:
-            row = conn.execute(query("upsert_vectors").format(partition=kind.partition), keys).fetchone()
-        except psycopg.errors.ForeignKeyViolation:
-            # A data row went between the check and the upsert: look again.
-            if attempt == _TRIES - 1:
-                raise
-            conn.execute("rollback to savepoint upsert")
-            continue
-        break
-    for line, name in unknown:
-        report.reject(Rejection(line, name, f'there is no data row "{name}" in this workspace'))
-    if row is not None:
-        report.inserted += row[0]
-        report.updated += row[1]
+    return bad
 
 
 def analyze(db: Database, kind: EmbeddingType) -> None:
     """Refresh the statistics that plans are chosen from."""
     with db.transaction() as conn:
+        # Plans need the number of vectors and little more; ten times as large a sample takes ten times as long.
+        conn.execute("set local default_statistics_target = 10")
         conn.execute(sql.SQL("analyze {}").format(kind.partition))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
@@ -16,8 +16,9 @@ from pgsim.catalog.embedding_types import (
     vectors_missing,
 )
 from pgsim.db.sql import query
-from pgsim.errors import NotFoundError, NotSearchableError, UnindexableError
+from pgsim.errors import InvalidInputError, NotFoundError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
+from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.vectors import index
@@ -28,16 +29,25 @@ from pgsim.vectors.recall import apply_settings, find_settings, tune
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from psycopg import Connection, sql
 
     from pgsim.db.engine import Database
     from pgsim.files.report import ImportReport, Progress, Rejection
     from pgsim.files.vectors import VectorBatch
+    from pgsim.filters.nodes import Filter
+
+    Where = str | Mapping[str, Any] | Filter
+    Conditions = Callable[[Connection[Any], Where], tuple[sql.Composable, Mapping[str, Any]]]
 
 Note = Callable[[str], None]
 
 
 def _silent(_: str) -> None:
     """Tell nobody."""
+
+
+def _no_conditions(conn: Connection[Any], where: Where) -> tuple[sql.Composable, Mapping[str, Any]]:
+    raise InvalidInputError("this handle cannot read conditions; take one from a catalog")
 
 
 class Space:
@@ -49,9 +59,10 @@ class Space:
         The type as last read.
     """
 
-    def __init__(self, db: Database, kind: EmbeddingType) -> None:
+    def __init__(self, db: Database, kind: EmbeddingType, conditions: Conditions = _no_conditions) -> None:
         self._db = db
         self.kind = kind
+        self._conditions = conditions
 
     def __repr__(self) -> str:
         return f"<Space {self.kind.name!r}: {self.kind.dimensions} dimensions, {self.kind.metric}, {self.kind.state}>"
@@ -68,8 +79,8 @@ class Space:
 
     def add(
         self,
-        ids: Sequence[str | int],
-        vectors: ArrayLike,
+        ids: Iterable[str | int],
+        vectors: ArrayLike | Iterable[ArrayLike],
         *,
         strict: bool = False,
         build_index: bool = True,
@@ -79,10 +90,10 @@ class Space:
 
         Parameters
         ----------
-        ids : sequence of str or int
-            Data rows, length ``n``; an int is taken as its text.
-        vectors : array_like, shape (n, d)
-            Their vectors; stored in single precision.
+        ids : iterable of str or int
+            Data rows, ``n`` of them; an int is taken as its text.
+        vectors : array_like of shape (n, d), or iterable
+            Their vectors; stored in single precision. An iterable gives vectors or blocks of them, and is not kept.
         strict : bool
             Load nothing where anything is rejected.
         build_index : bool
@@ -92,6 +103,30 @@ class Space:
         """
         return self._load(
             lambda reject: from_arrays(ids, vectors, dimensions=self.kind.dimensions, reject=reject),
+            strict=strict,
+            build_index=build_index,
+            progress=progress,
+        )
+
+    def add_table(
+        self,
+        table: Any,
+        *,
+        strict: bool = False,
+        build_index: bool = True,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Load vectors from a table in memory; needs the extra ``pgsim[parquet]``.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame, pyarrow.Table, or another that Arrow can read
+            With the columns ``id`` (texts or whole numbers) and ``vector`` (lists of numbers).
+        strict, build_index, progress
+            As in `add`.
+        """
+        return self._load(
+            lambda reject: from_table(table, dimensions=self.kind.dimensions, reject=reject),
             strict=strict,
             build_index=build_index,
             progress=progress,
@@ -107,7 +142,7 @@ class Space:
         progress: Progress | None = None,
         note: Note = _silent,
     ) -> ImportReport:
-        """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, or NPZ."""
+        """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, NPZ, or Parquet."""
         return self._load(
             lambda reject: read_vectors(path, dimensions=self.kind.dimensions, ids_path=ids_path, reject=reject),
             strict=strict,
@@ -130,15 +165,15 @@ class Space:
         analyze(self._db, self.kind)
         loaded = time.perf_counter()
         try:
-            self._activate(build_index=build_index, note=note)
+            self.activate(build_index=build_index, note=note)
         except KeyboardInterrupt:
             note(f"the vectors are stored; calibration and index are left to: pgsim embeddings build {self.kind.id}")
             raise
         report.load_seconds, report.index_seconds = loaded - started, time.perf_counter() - loaded
         return report
 
-    def _activate(self, *, build_index: bool, note: Note) -> None:
-        """Take the step to ``searchable`` when there are enough vectors, and build a first index."""
+    def activate(self, *, build_index: bool, note: Note) -> None:
+        """Take the step to ``searchable`` where there are enough vectors, and build a first index."""
         with self._db.transaction() as conn:
             self.kind = self._locked(conn)
             count = count_embeddings(conn, self.kind)
@@ -182,7 +217,7 @@ class Space:
 
     def build(self, *, note: Note = _silent) -> Space:
         """Make the type searchable where it holds enough vectors, and build its index anew."""
-        self._activate(build_index=False, note=note)
+        self.activate(build_index=False, note=note)
         if not self.kind.searchable:
             with self._db.transaction() as conn:
                 missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))
@@ -227,9 +262,29 @@ class Space:
         with self._db.transaction() as conn:
             return count_embeddings(conn, self.kind)
 
-    def export(self, path: str, *, ids_path: str | None = None, progress: Progress | None = None) -> int:
-        """Write the vectors to NDJSON or NPY, see ``pgsim.vectors.export.export_file``."""
-        return export_file(self._db, self.kind, path, ids_path=ids_path, progress=progress)
+    def export(
+        self,
+        path: str,
+        *,
+        where: Where | None = None,
+        ids_path: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write the vectors to NDJSON, NPY or Parquet, by the file's name; see ``pgsim.vectors.export.export_file``.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        where : str, dict or Filter, optional
+            Which data rows, such as ``"in_slice('rare birds')"``.
+        ids_path : str, optional
+            Where the ids of an NPY go, ``PATH.ids`` unless given.
+        progress : callable, optional
+            Called with the step, the vectors done and their number.
+        """
+        condition = None if where is None else lambda conn: self._conditions(conn, where)
+        return export_file(self._db, self.kind, path, ids_path=ids_path, condition=condition, progress=progress)
 
     def dependants(self) -> list[str]:
         """Names of the slices that search this type."""
@@ -251,11 +306,22 @@ class Space:
 
 
 class Spaces:
-    """The embedding types of a workspace, as handles."""
+    """The embedding types of a workspace, as handles.
 
-    def __init__(self, db: Database, workspace_id: int) -> None:
+    Parameters
+    ----------
+    db : Database
+        Where they are.
+    workspace_id : int
+        The workspace.
+    conditions : callable
+        Prints a condition over ``pgsim.data_row r``, with what it binds; takes a connection and the condition.
+    """
+
+    def __init__(self, db: Database, workspace_id: int, conditions: Conditions = _no_conditions) -> None:
         self._db = db
         self._types = EmbeddingTypes(db, workspace_id)
+        self._conditions = conditions
 
     def create(
         self,
@@ -283,17 +349,19 @@ class Spaces:
         ------
         LimitError, AlreadyExistsError, InvalidInputError
         """
-        return Space(
-            self._db,
-            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power),
+        return self._handle(
+            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power)
         )
 
     def list(self) -> list[Space]:
         """Every embedding type, by name."""
-        return [Space(self._db, kind) for kind in self._types.list()]
+        return [self._handle(kind) for kind in self._types.list()]
 
     def get(self, name: str | int) -> Space:
         """Find a type by its exact name, or by its id where no type has that name."""
-        return Space(self._db, self._types.get(name))
+        return self._handle(self._types.get(name))
 
     __getitem__ = get
+
+    def _handle(self, kind: EmbeddingType) -> Space:
+        return Space(self._db, kind, self._conditions)

@@ -1,5 +1,11 @@
 -- name: create_row_staging
-create temp table import_line (line bigint not null, document text not null) on commit drop;
+-- Vectors that came with a row stand beside it until the row is stored.
+create temp table import_line (
+    line bigint not null, document text not null, types bigint[], vectors {vector}[]
+) on commit drop;
+
+-- name: plain_row_staging
+alter table pg_temp.import_line alter column vectors set storage external;
 
 -- name: create_checked_rows
 create temp table import_row (
@@ -7,7 +13,7 @@ create temp table import_row (
 ) on commit drop;
 
 -- name: copy_row_lines
-copy pg_temp.import_line (line, document) from stdin (format binary);
+copy pg_temp.import_line (line, document, types, vectors) from stdin (format binary);
 
 -- name: check_rows
 -- One reason for each line that cannot be taken, the first that applies. `case` guards the casts; `offset 0` keeps each

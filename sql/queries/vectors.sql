@@ -1,55 +1,63 @@
--- name: create_vector_staging
-create temporary table vector_staging (
-    line bigint not null, id text collate "C" not null, vector {vector} not null
-) on commit drop;
-
--- name: plain_vector_staging
--- In-line storage: vectors on their way through a temporary table should not visit its TOAST table.
-alter table vector_staging alter column vector set storage plain;
-
--- name: copy_vector_staging
-copy vector_staging (line, id, vector) from stdin (format binary);
-
--- name: index_vector_staging
-create index on vector_staging (id, line);
-
--- name: analyze_vector_staging
-analyze vector_staging (id, line);
-
--- name: reject_unknown_rows
-delete from vector_staging s
-where not exists (
-    select from pgsim.data_row r where r.workspace_id = %(workspace_id)s and r.id = s.id
-)
-returning line, id;
-
--- name: reject_unindexable
--- Beyond half precision once scaled, or turned into zero by it.
-delete from vector_staging s
-where exists (
-    select from unnest(s.vector::real[]) x
-    where abs(x) > %(ceiling)s or (x <> 0 and %(scale)s < 1 and abs(x)::float8 * %(scale)s < 1e-45)
-)
-returning line, id;
-
--- name: drop_earlier_duplicates
-with last as (
-    select id, max(line) as line from vector_staging group by id having count(*) > 1
-)
-delete from vector_staging s using last where s.id = last.id and s.line < last.line;
+-- name: try_lock_import
+-- Two imports into one type would write the same rows in different orders.
+select pg_try_advisory_xact_lock(%(key)s, %(embedding_type_id)s);
 
 -- name: lock_import
--- Two imports into one type would lock the same rows in different orders.
 select pg_advisory_xact_lock(%(key)s, %(embedding_type_id)s);
+
+-- name: look_up_rows
+-- Of some ids, those without a data row, and those with a vector. Data rows that are found stay until the import ends.
+with known as (
+    select r.id from pgsim.data_row r
+    where r.workspace_id = %(workspace_id)s and r.id = any(%(ids)b::text[])
+    for key share
+)
+select
+    array(select u.id from unnest(%(ids)b::text[]) u (id) where u.id not in (select k.id from known k)),
+    array(select e.data_row_id from {partition} e where e.data_row_id = any(%(ids)b::text[]));
+
+-- name: copy_vectors
+copy {partition} ({columns}) from stdin (format binary);
 
 -- name: upsert_vectors
 with stored as (
     insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector)
-    select %(embedding_type_id)s, %(workspace_id)s, id, vector from vector_staging
+    select %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)b::text[]), unnest(%(vectors)b)
     on conflict (data_row_id, embedding_type_id) do update set vector = excluded.vector
     returning (xmax = 0) as inserted
 )
 select count(*) filter (where inserted), count(*) filter (where not inserted) from stored;
+
+-- name: store_row_vectors
+-- Of a row's lines that have a vector of the type, the last counts; all but the first are updates.
+with given as (
+    select r.id, max(l.line) as line, count(*) as lines
+    from pg_temp.import_line l
+    join pg_temp.import_row r on r.line = l.line
+    where r.reason is null and %(embedding_type_id)s = any(l.types)
+    group by r.id
+),
+stored as (
+    insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector)
+    select
+        %(embedding_type_id)s, %(workspace_id)s, g.id,
+        l.vectors[array_position(l.types, %(embedding_type_id)s)]
+    from given g
+    join pg_temp.import_line l on l.line = g.line
+    order by g.id
+    on conflict (data_row_id, embedding_type_id) do update set vector = excluded.vector
+    returning (xmax = 0) as inserted
+)
+select s.inserted, g.lines - s.inserted
+from (select count(*) filter (where inserted) as inserted from stored) s,
+    (select coalesce(sum(lines), 0)::bigint as lines from given) g;
+
+-- name: create_export_rows
+create temporary table export_row (id text collate "C" not null) on commit drop;
+
+-- name: choose_export_rows
+insert into pg_temp.export_row (id)
+select r.id from pgsim.data_row r where r.workspace_id = %(workspace_id)s and ({where});
 
 -- name: find_index_settings
 select index_scale from pgsim.embedding_type where id = %(embedding_type_id)s;

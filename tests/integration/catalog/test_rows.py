@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
@@ -241,10 +243,25 @@ def test_add_takes_what_python_has(rows: Rows) -> None:
     assert rows.get("5")["media"] == {"w": 0.5}
 
 
-def test_progress_carries_counts(rows: Rows) -> None:
+def test_progress_carries_counts(rows: Rows, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
-    rows.add((image(str(i)) for i in range(12_000)), progress=lambda *step: seen.append(step))
-    assert seen == [("read", 5000, None), ("read", 10_000, None), ("store", 12_000, None)]
+
+    def told(documents: Any) -> list[tuple[str, int, int | None]]:
+        seen.clear()
+        rows.add(documents, progress=lambda *step: seen.append(step))
+        return seen
+
+    documents = [image(str(i)) for i in range(12_000)]
+    end = [("read", 12_000, 12_000), ("store", 0, 12_000), ("store", 12_000, 12_000)]
+    assert told(documents) == [("read", 5000, 12_000), ("read", 10_000, 12_000), *end]
+    assert told(iter(documents)) == [("read", 5000, None), ("read", 10_000, None), *end]
+    path = write(tmp_path, *documents)
+    seen.clear()
+    rows.import_file(path, progress=lambda *step: seen.append(step))
+    assert [step[:2] for step in seen[:2]] == [("read", 5000), ("read", 10_000)]
+    # Blocks are read before their lines are looked at.
+    assert all(step[2] is not None and 0.6 < step[2] / 12_000 < 1.1 for step in seen[:2]), seen
+    assert seen[2:] == end
 
 
 def snapshot(db: Database, workspace_id: int) -> list[Any]:
@@ -280,6 +297,33 @@ def test_export_then_import_changes_nothing(
     assert snapshot(db, workspace_id) == before
     assert counts(rows.import_file(tmp_path / name, strict=True)) == (3, 0, 3, 0)
     assert snapshot(db, workspace_id) == before
+
+
+def test_export_as_a_table(rows: Rows, tmp_path: Path) -> None:
+    made = datetime(2020, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+    rows.import_file(
+        write(
+            tmp_path,
+            '{"id": "a", "asset_type": "text", "content": "x", "metadata": {"n": 12345678901234567890.50, "é": [1]},'
+            ' "created_at": "2020-01-02T03:04:05.000678Z"}',
+            image("b", uri="u", media={"w": 3}),
+        )
+    )
+    steps: list[tuple[str, int, int | None]] = []
+    assert rows.export(tmp_path / "rows.parquet", progress=lambda *step: steps.append(step)) == 2
+    assert steps == [("write", 2, 2)]
+    table = pq.read_table(tmp_path / "rows.parquet")
+    assert table.schema.field("created_at").type == pa.timestamp("us", tz="UTC")
+    first, second = table.to_pylist()
+    assert {key: first[key] for key in ("id", "asset_type", "uri", "content", "created_at")} == {
+        "id": "a", "asset_type": "text", "uri": None, "content": "x", "created_at": made,
+    }  # fmt: skip
+    assert "12345678901234567890.50" in first["metadata"]
+    assert json.loads(first["metadata"])["é"] == [1]
+    assert (second["id"], json.loads(second["media"])) == ("b", {"w": 3})
+    rows.delete(["a", "b"])
+    assert rows.export(tmp_path / "none.parquet") == 0
+    assert pq.read_table(tmp_path / "none.parquet").column_names == table.column_names
 
 
 def test_an_export_that_fails_leaves_no_file_and_keeps_the_old_one(rows: Rows, tmp_path: Path) -> None:

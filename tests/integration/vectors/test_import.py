@@ -316,54 +316,21 @@ def test_a_deleted_type(catalog: Catalog) -> None:
             call()
 
 
-# --- export and back -------------------------------------------------------------------------------------------------
-
-
-def extremes() -> NDArray[np.float32]:
-    """Every kind of finite number that single precision has."""
-    rng = np.random.default_rng(5)
-    bits = rng.integers(0, 2**32, size=(400, 16), dtype=np.uint64).astype(np.uint32)
-    values = bits.view(np.float32).copy()
-    values[~np.isfinite(values)] = 0.1
-    special = np.array([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 3.4028235e38, -3.4028235e38, 1.17549435e-38, 0.1, 16777216,
-                        16777217, 1e6, 1e-9, 123456789, 0.3], dtype=np.float32)  # fmt: skip
-    values[0] = special
-    return values
-
-
-@pytest.mark.parametrize("name", ["v.ndjson", "v.ndjson.gz", "v.ndjson.zst", "v.npy"])
-def test_export_and_back_bit_for_bit(catalog: Catalog, tmp_path: Path, name: str) -> None:
-    vectors = extremes()
-    names = ['q"uote', "new\nline", "é日", "\\", "1", *[f"r{i}" for i in range(395)]]
-    catalog.rows.add({"id": row, "asset_type": "image"} for row in names)
-    first = catalog.embeddings.create("first", 16)
-    assert first.add(names, vectors).inserted == 400
-    target = str(tmp_path / name)
-    npy = name.endswith("npy")
-    assert first.export(target) == 400
-    second = catalog.embeddings.create("second", 16)
-    report = second.import_file(target, ids_path=f"{target}.ids" if npy else None)
-    assert (report.inserted, report.rejected) == (400, 0)
-    with catalog.db.transaction() as conn:
-        stored: dict[str, dict[str, bytes]] = {}
-        for space in (first, second):
-            found = conn.execute(f"select data_row_id, vector from pgsim.embedding_{space.id}".encode()).fetchall()
-            stored[space.name] = {row: vector.to_numpy().tobytes() for row, vector in found}
-    assert stored["first"] == {row: vector.tobytes() for row, vector in zip(names, vectors, strict=True)}
-    assert stored["second"] == stored["first"]
-    again = str(tmp_path / f"again-{name}")
-    second.export(again)
-    if not name.endswith(("gz", "zst")):
-        assert Path(again).read_bytes() == Path(target).read_bytes()
-
-
-def test_export_of_nothing(catalog: Catalog, tmp_path: Path) -> None:
+def test_duplicates_far_apart(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an id's lines the last counts, also where the first is stored already."""
+    monkeypatch.setattr("pgsim.vectors.load._ROUND_ROWS", 3)
+    names = rows(catalog, 10)
     space = catalog.embeddings.create("e", 8)
-    for name in ("v.ndjson", "v.npy"):
-        assert space.export(str(tmp_path / name)) == 0
-    assert (tmp_path / "v.ndjson").read_bytes() == b""
-    assert np.load(tmp_path / "v.npy").shape == (0, 8)
-    assert space.import_file(str(tmp_path / "v.npy"), ids_path=str(tmp_path / "v.npy.ids")).read == 0
+    vectors = normal(40, 8)
+    given = [*names, *names[::-1], "nobody", *names[:9], "nobody", *names[:9]]
+    blocks = (vectors[start : start + 1] for start in range(40))
+    report = space.add(given, blocks)
+    assert (report.read, report.inserted, report.updated, report.rejected) == (40, 10, 28, 2)
+    assert [error.line for error in report.errors] == [21, 31]
+    expected = {name: vectors[line].tolist() for line, name in enumerate(given)}
+    assert {name: catalog.rows.get(name)["embeddings"][0]["vector"] for name in names} == {
+        n: expected[n] for n in names
+    }
 
 
 # --- rows that go ----------------------------------------------------------------------------------------------------
@@ -472,25 +439,3 @@ def test_tiny_beside_huge_numbers(catalog: Catalog) -> None:
     report = space.add(names[20:], [[1e-44] * 8])
     assert (report.inserted, report.rejected) == (0, 1)
     assert space.add(names[20:], [[1e-9] * 8]).inserted == 1
-
-
-def test_an_index_built_while_vectors_are_staged(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was checked against no index is checked against the one that is there when they are stored."""
-    from pgsim.vectors import load
-
-    catalog.workspaces.set_limits("default", {"min_vectors": 20})
-    names = rows(catalog, 30)
-    space = catalog.embeddings.create("e", 8)
-    space.add(names, normal(30, 8))
-    there = load._index_scale
-    calls: list[int] = []
-
-    def late(conn: Any, kind: Any) -> float | None:
-        calls.append(1)
-        return None if len(calls) == 1 else there(conn, kind)
-
-    monkeypatch.setattr(load, "_index_scale", late)
-    report = space.add(names[:2], [[1e9] * 8, [1.0] * 8])
-    assert (report.updated, report.rejected) == (1, 1)
-    assert report.errors[0].id == names[0]
-    assert "index" in report.errors[0].reason

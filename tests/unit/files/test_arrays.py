@@ -201,6 +201,9 @@ def test_arrays_in_memory() -> None:
     assert take(iter(ids), array.tolist()) == expected
     assert take(ids, (block for block in (array[:1], array[1:]))) == expected
     assert take(ids, [array[:2], array[2:]]) == expected
+    assert take(ids, (vector for vector in array)) == expected
+    assert take(ids, (vector.tolist() for vector in array)) == expected
+    assert take(ids, iter([array[0], array[1:]])) == expected
     assert take(np.array(["a", "5", "c"]), array.astype(np.float16)) == expected
     assert take([], np.ones((0, 3))) == ([], [], [])
 

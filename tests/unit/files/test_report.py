@@ -9,7 +9,7 @@ from pgsim.limits import MAX_LISTED_ERRORS
 
 
 def test_json_is_the_contract() -> None:
-    report = ImportReport(inserted=2, updated=1, load_seconds=1.23456, extra={"state": "collecting"})
+    report = ImportReport(inserted=2, updated=1, load_seconds=1.23456)
     report.reject(Rejection(7, None, "b"))
     report.reject(Rejection(3, "a", "c"))
     assert json.loads(json.dumps(report.to_json())) == {
@@ -19,8 +19,10 @@ def test_json_is_the_contract() -> None:
         "rejected": 2,
         "errors": [{"line": 3, "id": "a", "reason": "c"}, {"line": 7, "id": None, "reason": "b"}],
         "seconds": {"load": 1.235, "index": 0.0},
-        "state": "collecting",
     }
+    report.embeddings["a"] = {"inserted": 2, "updated": 0}
+    assert report.to_json()["embeddings"] == {"a": {"inserted": 2, "updated": 0}}
+    assert "embedding a: 2 inserted, 0 updated" in report.summary()
 
 
 def test_the_first_lines_are_listed_and_all_are_counted() -> None:

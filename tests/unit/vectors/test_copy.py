@@ -19,15 +19,14 @@ from pgsim.vectors.copy import HEADER, TRAILER, decode, decode_texts, decode_vec
 )
 def test_encode(names: list[str], dimensions: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(len(names), dimensions)).astype(np.float32)
-    lines = np.arange(len(names), dtype=np.int64) * 2**33
-    data = encode(VectorBatch(lines, names, vectors))
+    data = encode(VectorBatch(np.arange(len(names)), names, vectors), 2**33, 7)
     offset = 0
-    for line, name, vector in zip(lines, names, vectors, strict=True):
+    for name, vector in zip(names, vectors, strict=True):
         raw = name.encode()
         width = 4 + 4 * dimensions
-        row = struct.unpack_from(f"!hiqi{len(raw)}sihh{dimensions}f", data, offset)
-        assert row == (3, 8, line, len(raw), raw, width, dimensions, 0, *map(float, vector))
-        offset += struct.calcsize(f"!hiqi{len(raw)}sihh{dimensions}f")
+        row = struct.unpack_from(f"!hiqiqi{len(raw)}sihh{dimensions}f", data, offset)
+        assert row == (4, 8, 2**33, 8, 7, len(raw), raw, width, dimensions, 0, *map(float, vector))
+        offset += struct.calcsize(f"!hiqiqi{len(raw)}sihh{dimensions}f")
     assert offset == len(data)
 
 
@@ -47,10 +46,12 @@ def vector(*numbers: float) -> bytes:
 
 def test_decode() -> None:
     # A name may look like the trailer.
-    found = list(decode(rows((b"a", vector(1, -0.0)), ("\uffff".encode(), vector(2, 1e-45)))))
-    assert [name for name, _ in found] == ["a", "\uffff"]
-    assert found[0][1].tobytes() == np.array([1, -0.0], dtype=np.float32).tobytes()
-    assert list(decode(rows())) == []
+    blocks = rows((b"a", vector(1, -0.0)), ("\uffff".encode(), vector(2, 1e-45)), (b"c", vector(3, 4)))
+    found = list(decode(blocks, 2, 2))
+    assert [names for names, _ in found] == [["a", "\uffff"], ["c"]]
+    assert found[0][1].tobytes() == np.array([[1, -0.0], [2, 1e-45]], dtype="<f4").tobytes()
+    assert found[1][1].tolist() == [[3, 4]]
+    assert list(decode(rows(), 2, 2)) == []
     assert list(decode_texts(rows((b"a", b"[1]")))) == [("a", b"[1]")]
 
 
