@@ -20,8 +20,6 @@ INSTANT: Final = (
     "([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
     "([Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?)?$"
 )
-#: Whether such a text names its zone: a sign counts only after the time's colon, for dates hold signs too.
-ZONE: Final = "([Zz]|:.*[+-][0-9]{2}(:?[0-9]{2})?)$"
 #: PostgreSQL's largest offset from UTC; Python alone would take up to 23:59.
 _MAX_OFFSET: Final = timedelta(hours=15, minutes=59)
 _INSTANT = re.compile(INSTANT)

@@ -2,7 +2,7 @@
 
 -- Immutable although the cast is not: the pattern leaves only what neither the session's zone nor its reading of dates
 -- can change, and a text without a zone is UTC. Indexes hold its values, so what it returns must never change. The
--- patterns are pgsim.filters.values.INSTANT and ZONE; a test holds them together.
+-- first pattern is pgsim.filters.values.INSTANT; a test holds them together.
 create or replace function pgsim.instant(value text) returns timestamptz
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -12,6 +12,7 @@ begin
         when value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?)?$'
             -- What the calendar does not have, such as 2023-02-30.
             and pg_input_is_valid(value, 'timestamptz')
+            -- A sign counts only after the time's colon, for dates hold signs too.
             then (value || case when value ~ '([Zz]|:.*[+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz
     end;
 end

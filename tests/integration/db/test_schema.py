@@ -84,8 +84,8 @@ def test_no_schema(empty: Database) -> None:
 
 
 def test_older_schema(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = f"is at revision {schema.HEAD}, this pgsim needs 9999; run: pgsim db upgrade"
     monkeypatch.setattr(schema, "HEAD", "9999")
-    told = "is at revision 0001, this pgsim needs 9999; run: pgsim db upgrade"
     with pytest.raises(SchemaError, match=told), db.autocommit() as conn:
         schema.require_current(conn)
 
