@@ -91,7 +91,7 @@ def import_(
     no_index: Annotated[bool, typer.Option("--no-index", help="Do not build the index.")] = False,
 ) -> None:
     """Load vectors; those that are valid are stored, the others reported."""
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
@@ -129,7 +129,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the vectors of an embedding type to a file, bit for bit as imported."""
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import InvalidInputError
 
     state: State = ctx.obj
@@ -144,11 +144,26 @@ def export(
 
 
 @app.command()
-def build(ctx: typer.Context, name: Type) -> None:
-    """Make a type searchable where it holds enough vectors, and build its index anew."""
+def build(
+    ctx: typer.Context,
+    name: Type,
+    kind: Annotated[
+        str | None, typer.Option(help="halfvec, float32 or compact; as before unless given.", show_default=False)
+    ] = None,
+    m: Annotated[
+        int | None, typer.Option("--m", help="Neighbours in the graph, 2 to 100.", metavar="M", show_default=False)
+    ] = None,
+    ef_construction: Annotated[
+        int | None, typer.Option(help="Candidates for neighbours, 4 to 1000.", metavar="N", show_default=False)
+    ] = None,
+) -> None:
+    """Make a type searchable where it holds enough vectors, and build its index anew; the old one serves until then."""
+    from pgsim.cli.progress import progress_bar
+
     state: State = ctx.obj
-    with state.catalog() as catalog:
-        space = catalog.embeddings.get(name).build(note=state.note)
+    with state.catalog() as catalog, progress_bar("vectors") as progress:
+        space = catalog.embeddings.get(name)
+        space.build(kind=kind, m=m, ef_construction=ef_construction, progress=progress, note=state.note)
         document = space.to_json()
     state.emit(document, f"{space.name} is {document['state']}; index: {_shown(document['index'])}")
 

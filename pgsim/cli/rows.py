@@ -27,7 +27,7 @@ def import_(
     strict: Annotated[bool, typer.Option("--strict", help="Any rejected line undoes the whole import.")] = False,
 ) -> None:
     """Import data rows: new ids are inserted, known ids updated, in one transaction."""
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
@@ -121,7 +121,8 @@ def export(
     file: Annotated[str, typer.Argument(help="NDJSON; .gz and .zst are compressed; - is standard output.")],
 ) -> None:
     """Export data rows as NDJSON that can be imported again without loss."""
-    from pgsim.cli.render import progress_bar, safe
+    from pgsim.cli.progress import progress_bar
+    from pgsim.cli.render import safe
     from pgsim.errors import InvalidInputError
 
     state: State = ctx.obj

@@ -325,7 +325,14 @@ class Searcher:
 
 def _walked(found: _Search, plan: Plan) -> SearchShape:
     """Shape of a search that goes through the index."""
-    return replace(found.shape, index_operand=found.known.kind.index_operand, candidates=plan.candidates)
+    kind = found.known.kind
+    return replace(
+        found.shape,
+        index_operand=kind.index_operand,
+        index_kind=kind.indexed,
+        unindexed_mark=kind.unindexed_mark,
+        candidates=plan.candidates,
+    )
 
 
 def _settings(plan: Plan) -> dict[str, str]:

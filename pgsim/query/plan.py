@@ -41,6 +41,9 @@ class Index:
         Time of an exact scan for each vector of the type, in microseconds.
     quantiles : tuple of (float, float)
         Share of random pairs, and the distance below which they lie; rising.
+    ordered : bool
+        Whether a walk meets rows by rising distance. Else ``ef_search`` is the number of candidates that are compared
+        exactly, and no walk shows where a score range ends.
     """
 
     ef_10: int
@@ -49,9 +52,12 @@ class Index:
     walk_100_ms: float
     scan_us: float
     quantiles: tuple[tuple[float, float], ...] = ()
+    ordered: bool = True
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> Self | None:
+    def of(
+        cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None, *, ordered: bool = True
+    ) -> Self | None:
         """Read what is stored with an embedding type; None where the recall target was not met."""
         keys = ("ef_search_10", "ef_search_100", "walk_ms_10", "walk_ms_100", "scan_us")
         if any(key not in settings for key in keys):
@@ -59,7 +65,7 @@ class Index:
         pairs = (calibration or {}).get("quantiles", ())
         ef_10, ef_100, walk_10, walk_100, scan = (settings[key] for key in keys)
         quantiles = tuple((float(share), float(at)) for share, at in pairs)
-        return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles)
+        return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles, ordered)
 
     def ef_for(self, candidates: int) -> int:
         """``ef_search`` for so many candidates; above 1,000 where the index cannot give them."""
@@ -180,7 +186,8 @@ def choose(shape: Shape) -> Plan:
     assert index is not None  # noqa: S101 - refused above
     share = 1.0 if shape.share is None else shape.share
     expected = shape.rows * share * index.share_within(shape.farthest)
-    candidates, ef_search = candidates_for(shape.wanted, expected, share, math.isfinite(shape.farthest), index)
+    bounded = math.isfinite(shape.farthest)
+    candidates, ef_search = candidates_for(shape.wanted, expected, share, bounded, index)
     exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
     index_ms = walks * (index.walk_ms(ef_search) + (0 if shape.share is None else candidates * LOOKUP_MS))
     estimates = {
@@ -190,6 +197,8 @@ def choose(shape: Shape) -> Plan:
         "exact_ms": round(exact_ms, 2),
         "index_ms": round(index_ms, 2),
     }
+    if bounded and not index.ordered and not _fills(shape.wanted, expected):
+        return Plan("exact", "the index does not show where a score range ends", estimates=estimates)
     if ef_search > MAX_EF_SEARCH:
         return Plan("exact", "more candidates would be needed than the index gives", estimates=estimates)
     if index_ms + EXACT_IS_WORTH_MS >= exact_ms:
@@ -213,18 +222,21 @@ def candidates_for(wanted: int | None, expected: float, share: float, bounded: b
     index : Index
         What was measured.
     """
-    in_range = RANGE_MARGIN * expected + RANGE_SPARE
-    if wanted is None:
-        need = in_range if bounded else math.inf
-    else:
-        # One row more than asked for tells whether there is a next page.
-        need = min(wanted + 1, in_range) if bounded else wanted + 1
+    in_range = RANGE_MARGIN * expected + RANGE_SPARE if bounded and index.ordered else math.inf
+    # One row more than asked for tells whether there is a next page.
+    need = in_range if wanted is None else min(wanted + 1, in_range)
     # Three standard deviations of how many of the candidates pass.
     need = need + SPARE_CANDIDATES if share >= 1 else (need + 3 * math.sqrt(need) + 5) / max(share, 1e-9)
     if need > MAX_EF_SEARCH:
         return MAX_EF_SEARCH + 1, MAX_EF_SEARCH + 1
     candidates = math.ceil(need)
-    return candidates, index.ef_for(candidates)
+    ef_search = index.ef_for(candidates)
+    return (candidates if index.ordered else ef_search), ef_search
+
+
+def _fills(wanted: int | None, expected: float) -> bool:
+    """Whether the rows in range are more than a page takes, so that its last row and not the range ends it."""
+    return wanted is not None and expected >= RANGE_MARGIN * (wanted + 1)
 
 
 def exact_cost(rows: int, anchors: int, share: float, index: Index) -> float:

@@ -78,7 +78,9 @@ def find_type(conn: Connection[Any], workspace: Workspace, name: str) -> KnownTy
     version, anchors, vectors = row.pop("version"), row.pop("max_anchors"), row.pop("min_vectors")
     estimates = [max(int(row.pop(key) or 0), 0) for key in ("vectors", "data_rows")]
     kind = EmbeddingType(**row)
-    index = None if kind.index_operand is None else Index.of(kind.search_settings, kind.calibration)
+    index = None
+    if kind.index_operand is not None:
+        index = Index.of(kind.search_settings, kind.calibration, ordered=kind.indexed.ordered)
     return KnownType(kind, version, anchors, vectors, estimates[0], estimates[1], index)
 
 

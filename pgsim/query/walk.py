@@ -19,6 +19,7 @@ from pgsim.query.expressions import (
     walks_centroid,
 )
 from pgsim.query.plan import SPARE_CANDIDATES
+from pgsim.vectors.index import covered
 
 
 @lru_cache(maxsize=512)
@@ -35,8 +36,8 @@ def compile_walk(shape: SearchShape) -> str:
     str
         Columns ``data_row_id, distance, score, nearest``; ``seen`` (candidates of the shortest walk), ``reach``
         (distance of its last one), ``outside_id`` and ``outside_distance`` (the first candidate beyond the range), all
-        four null without a range; and ``version`` of the embedding type's and the workspace's row. Where a range holds
-        nothing, one row without a ``data_row_id``.
+        four null without a range, or where the index knows no order of distances; and ``version`` of the embedding
+        type's and the workspace's row. Where a range holds nothing, one row without a ``data_row_id``.
     """
     walked = ["centroid"] if walks_centroid(shape) else [f"p{i}" for i in range(shape.positives)]
     parts = [_walk(shape, f"walk{i}", anchor) for i, anchor in enumerate(walked)]
@@ -48,8 +49,8 @@ def compile_walk(shape: SearchShape) -> str:
     found, first = _found(shape, len(walked), near)
     ctes = ",\n".join(parts)
     ends, outside, source = "null, null", "null, null", f"(\n{found}\n) s"
-    if shape.farthest:
-        # Only a range has an end that a walk may or may not have passed.
+    if shape.farthest and shape.index_kind.ordered:
+        # Only a range has an end that a walk may or may not have passed, and only the order of distances tells.
         each = " union all ".join(
             f"select count(*) as seen, max(distance) as reach from walk{i}" for i in range(len(walked))
         )
@@ -73,10 +74,13 @@ def compile_walk(shape: SearchShape) -> str:
 
 def _walk(shape: SearchShape, name: str, anchor: str) -> str:
     assert shape.index_operand is not None  # noqa: S101 - the caller's plan has an index
-    by = f"{shape.index_operand % 'e.vector'} {shape.metric.operator} {shape.index_operand % f'%({anchor})b'}"
+    operator = shape.index_kind.operator(shape.metric)
+    by = f"{shape.index_operand % 'e.vector'} {operator} {shape.index_operand % f'%({anchor})b'}"
+    rows = covered(shape.unindexed_mark, "e.")
+    condition = "" if rows is None else f"    where {rows}\n"
     return (
         f"{name} as materialized (\n    select e.data_row_id, {distance_to(shape, anchor)} as distance\n"
-        f"    from {table(shape)} e\n    order by {by}\n    limit {shape.candidates}\n)"
+        f"    from {table(shape)} e\n{condition}    order by {by}\n    limit {shape.candidates}\n)"
     )
 
 

@@ -14,6 +14,8 @@ from pgsim.errors import ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
 from pgsim.types import Metric
+from pgsim.vectors import renewal
+from pgsim.vectors.build import Note, silent
 from pgsim.vectors.copy import HEADER, TRAILER, encode
 from pgsim.vectors.index import can_hold, largest_holdable
 
@@ -43,6 +45,7 @@ def load(
     *,
     strict: bool = False,
     progress: Progress | None = None,
+    note: Note = silent,
 ) -> ImportReport:
     """Load vectors into an embedding type, all that are valid, in one transaction.
 
@@ -57,7 +60,10 @@ def load(
     strict : bool
         Load nothing where anything is rejected.
     progress : callable, optional
-        Told of each step: ``"read"`` with the vectors staged so far, then ``"store"`` with all of them.
+        Told of each step: ``"read"`` with the vectors staged so far, then ``"store"`` with all of them, and ``"index"``
+        where the load gets an index of its own.
+    note : callable
+        Told what a long build of that will take.
 
     Returns
     -------
@@ -92,12 +98,15 @@ def load(
         conn.execute(query("analyze_vector_staging"))
         # From here on no index can be built on the partition: what was checked is what it needs.
         conn.execute(query("lock_import"), {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31})
+        mark = renewal.begin(db, conn, kind, staged)
         conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
         if _index_scale(conn, kind) != scale:
             _reject_unindexable(conn, kind, report)
-        _store(conn, kind, report)
+        _store(conn, kind, report, mark)
         if strict and report.rejected:
             raise ImportRejectedError(report)
+        if mark is not None:
+            report.index_seconds += renewal.finish(db, conn, kind, progress=progress, note=note)
     return report
 
 
@@ -150,9 +159,9 @@ def _representable(
     return VectorBatch(batch.lines[good], [batch.ids[position] for position in good], batch.vectors[good])
 
 
-def _store(conn: Connection[Any], kind: EmbeddingType, report: ImportReport) -> None:
+def _store(conn: Connection[Any], kind: EmbeddingType, report: ImportReport, mark: int | None) -> None:
     """Check what is staged against the data rows, and upsert it."""
-    keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id}
+    keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id, "load_mark": mark}
     unknown: list[tuple[int, str]] = []
     for attempt in range(_TRIES):
         unknown += conn.execute(query("reject_unknown_rows"), keys).fetchall()

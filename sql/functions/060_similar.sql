@@ -50,6 +50,7 @@ declare
     walk_10 float8 := settings ->> 'walk_ms_10';
     walk_100 float8 := settings ->> 'walk_ms_100';
     scan_us float8 := settings ->> 'scan_us';
+    ordered boolean := kind.index_kind <> 'compact';
     in_range float8;
     need float8;
     walk float8;
@@ -60,8 +61,12 @@ begin
     end if;
     need := coalesce(wanted + 1, 'infinity'::float8);
     if farthest < 'infinity' then
-        in_range := 1.5 * vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest) + 50;
-        need := least(need, in_range);
+        in_range := vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest);
+        if ordered then
+            need := least(need, 1.5 * in_range + 50);
+        elsif wanted is null or in_range < 1.5 * (wanted + 1) then
+            return;
+        end if;
     end if;
     need := need + 10;
     if need > 1000 then
@@ -71,6 +76,9 @@ begin
     ef_search := greatest(
         candidates, ceil(case when candidates <= 21 then ef_10 else ef_100 * greatest(candidates / 100.0, 1) end)
     );
+    if not ordered then
+        candidates := ef_search;
+    end if;
     walk := greatest(
         walk_10 + greatest(walk_100 - walk_10, 0) / greatest(ef_100 - ef_10, 1) * (ef_search - ef_10), 0.5 * walk_10
     );
@@ -267,8 +275,10 @@ begin
         -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances.
         select
             string_agg(format(
-                'w%s as materialized (select e.data_row_id, e.vector %s %s as distance from pgsim.%I e order by %s %s %s'
-                ' limit %s)', i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'), operator,
+                'w%s as materialized (select e.data_row_id, e.vector %s %s as distance from pgsim.%I e%s order by %s %s %s'
+                ' limit %s)', i, operator, w.anchor, table_name,
+                ' where e.load_mark is distinct from ' || kind.unindexed_mark, format(kind.index_operand, 'e.vector'),
+                case kind.index_kind when 'compact' then 'operator(@vector@.<~>)' else operator end,
                 format(kind.index_operand, w.anchor), candidates
             ), ', ' order by i),
             string_agg(format('select data_row_id from w%s', i), ' union ' order by i),
@@ -287,8 +297,9 @@ begin
         ) into found_ids, found_distances, found_anchors, reach
         using positives, negatives, centroid, closest, farthest, max_rows;
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
-        -- A full page, or a range that every walk went beyond.
-        if cardinality(found_ids) = max_rows or (farthest < 'infinity' and reach > farthest) then
+        -- A full page, or a range that every walk went beyond, in the order of distances.
+        if cardinality(found_ids) = max_rows
+            or (farthest < 'infinity' and reach > farthest and kind.index_kind <> 'compact') then
             return query
             select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
             from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)
