@@ -59,13 +59,22 @@ def list_(ctx: typer.Context) -> None:
 
 @app.command()
 def show(ctx: typer.Context, name: Type) -> None:
-    """Show an embedding type: its state, its score and its index."""
+    """Show an embedding type: its state, its score, its index, and what to do about that."""
     from pgsim.cli.render import safe
 
     state: State = ctx.obj
     with state.catalog() as catalog:
         document = catalog.embeddings.get(name).to_json()
-    state.emit(document, "\n".join(f"{key:<12} {safe(_shown(value))}" for key, value in document.items()))
+    lines = {**document, **_health_lines(document["health"])}
+    state.emit(document, "\n".join(f"{key:<12} {safe(_shown(value))}" for key, value in lines.items()))
+
+
+def _health_lines(health: dict[str, Any]) -> dict[str, str]:
+    megabytes = [f"{name} {health[f'{name}_bytes'] / 2**20:,.1f} MB" for name in ("index", "table")]
+    counts = [f"{health[key]:,} {name}" for key, name in (("dead_tuples", "dead"), ("not_indexed", "not indexed"))]
+    advice = health["advice"]
+    command = f" ({advice['command']})" if advice["command"] else ""
+    return {"health": ", ".join(megabytes + counts), "to do": f"{advice['do']}: {advice['because']}{command}"}
 
 
 def _shown(value: Any) -> str:

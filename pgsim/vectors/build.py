@@ -112,15 +112,15 @@ def create(
     schema = db.facts.vector_schema or "public"
     scale = _scale(conn, kind) if graph.kind is IndexKind.HALFVEC else None
     expression = operand(kind.dimensions, scale, schema, kind=graph.kind, type_id=kind.id)
+    set_aside(db, conn, kind)
     if graph.kind is IndexKind.COMPACT:
-        _replace_function(conn, kind, schema)
+        _make_function(conn, kind, schema)
     mark = secrets.randbits(62)
     name = index_name(kind)
-    fresh = f"{name}_new"
     statement = sql.SQL(
         "create index {} on {} using hnsw (({}) {}) with (m = {}, ef_construction = {}) where {}"
     ).format(
-        sql.Identifier(fresh),
+        sql.Identifier(name),
         kind.partition,
         sql.SQL(expression % "vector"),
         sql.SQL(f"{schema}.{graph.kind.operator_class(kind.distance)}"),
@@ -135,8 +135,6 @@ def create(
             f'the values of embedding type "{kind.name}" span more than half precision can hold, even scaled: it has no'
             " index, and is searched exactly; --kind compact, or float32 up to 2,000 dimensions, takes any value"
         ) from None
-    set_aside(conn, kind)
-    conn.execute(sql.SQL("alter index {} rename to {}").format(sql.Identifier("pgsim", fresh), sql.Identifier(name)))
     conn.execute(
         sql.SQL("comment on index {} is {}").format(
             sql.Identifier("pgsim", name), sql.Literal(f"HNSW index of embedding type {kind.id}.")
@@ -168,17 +166,25 @@ def create(
         raise NotFoundError(f'there is no embedding type "{kind.name}"')
 
 
-def set_aside(conn: Connection[Any], kind: EmbeddingType) -> None:
-    """Take the index out of its name, for ``drop_replaced`` to drop when the transaction is over.
+def set_aside(db: Database, conn: Connection[Any], kind: EmbeddingType) -> None:
+    """Take the index, and the function that it is over, out of their names; others see that when it is committed.
 
-    Dropping waits for whoever reads from it, and every later search would wait behind that.
+    ``drop_replaced`` drops them then: dropping waits for whoever reads from the index, and every later search would
+    wait behind that.
     """
-    name = index_name(kind)
+    index, function = index_name(kind), function_name(kind)
+    serial = secrets.token_hex(4)
     conn.execute(
         sql.SQL("alter index if exists {} rename to {}").format(
-            sql.Identifier("pgsim", name), sql.Identifier(f"{name}_old_{secrets.token_hex(4)}")
+            sql.Identifier("pgsim", index), sql.Identifier(f"{index}_old_{serial}")
         )
     )
+    signature = _signature(function, db.facts.vector_schema or "public")
+    row = conn.execute("select to_regprocedure(%s) is not null", (signature.as_string(conn),)).fetchone()
+    if row is not None and row[0]:
+        conn.execute(
+            sql.SQL("alter function {} rename to {}").format(signature, sql.Identifier(f"{function}_old_{serial}"))
+        )
 
 
 def expect(db: Database, conn: Connection[Any], kind: EmbeddingType, graph: Graph, rows: int) -> Estimate:
@@ -198,14 +204,9 @@ def expect(db: Database, conn: Connection[Any], kind: EmbeddingType, graph: Grap
 
 
 def drop_replaced(db: Database, kind: EmbeddingType) -> None:
-    """Drop what newer indexes have replaced; what somebody still reads from is left to the next call.
-
-    Raises
-    ------
-    NotFoundError
-        The type is gone.
-    """
+    """Drop what newer indexes have replaced; what somebody still reads from is left to the next call."""
     partition = f"pgsim.embedding_{kind.id}"
+    schema = db.facts.vector_schema or "public"
     prefixes = [f"{name}_old_".replace("_", r"\_") + "%" for name in (index_name(kind), function_name(kind))]
     for _ in range(_TRIES):
         try:
@@ -221,7 +222,7 @@ def drop_replaced(db: Database, kind: EmbeddingType) -> None:
                 for name in indexes:
                     conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", name)))
                 for name in functions:
-                    conn.execute(_on_function(db, "drop function if exists {}", name))
+                    conn.execute(sql.SQL("drop function if exists {}").format(_signature(name, schema)))
         except BusyError:
             time.sleep(_PAUSE_SECONDS)
 
@@ -248,17 +249,12 @@ def locked(conn: Connection[Any], kind: EmbeddingType) -> EmbeddingType:
     return found
 
 
-def _replace_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> None:
+def _make_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> None:
     """Make the function that a compact index is over: which numbers of a vector lie above the type's mean.
 
-    An index's expression cannot look at a table, so the mean stands in the function's body. It is under the function's
-    name always: the old index keeps the function that it was built on, by another name.
+    An index's expression cannot look at a table, so the mean stands in the function's body.
     """
     name = function_name(kind)
-    known = conn.execute("select to_regprocedure(%s)", (f"pgsim.{name}({schema}.vector)",)).fetchone()
-    if known is not None and known[0] is not None:
-        rename = sql.SQL("alter function {} rename to {}")
-        conn.execute(rename.format(_signature(name, schema), sql.Identifier(f"{name}_old_{secrets.token_hex(4)}")))
     statement = "mean_direction" if kind.distance is Metric.COSINE else "mean_vector"
     row = conn.execute(query(statement).format(partition=kind.partition)).fetchone()
     mean: NDArray[np.float32] = np.zeros(kind.dimensions, dtype=np.float32)
@@ -267,13 +263,13 @@ def _replace_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -
     centred = f"{schema}.l2_normalize(x)" if kind.distance is Metric.COSINE else "x"
     numbers = "[" + ",".join(map(str, mean)) + "]"
     body = f"begin return {schema}.binary_quantize({centred} operator({schema}.-) '{numbers}'::{schema}.vector); end"
+    signature = _signature(name, schema)
     conn.execute(
         sql.SQL(
             "create function {}(x {}) returns bit language plpgsql immutable strict parallel safe"
             " set search_path = pg_catalog, pg_temp as {}"
         ).format(sql.Identifier("pgsim", name), sql.SQL(f"{schema}.vector"), sql.Literal(body))
     )
-    signature = _signature(name, schema)
     comment = f"Above the mean or not, of each number: what the compact index of embedding type {kind.id} is over."
     conn.execute(sql.SQL("comment on function {} is {}").format(signature, sql.Literal(comment)))
     owner = conn.execute(query("partition_owner"), {"partition": f"pgsim.embedding_{kind.id}"}).fetchone()
@@ -284,10 +280,6 @@ def _replace_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -
 
 def _signature(name: str, schema: str) -> sql.Composed:
     return sql.SQL("{}({})").format(sql.Identifier("pgsim", name), sql.SQL(f"{schema}.vector"))
-
-
-def _on_function(db: Database, text: str, name: str) -> sql.Composed:
-    return sql.SQL(text).format(_signature(name, db.facts.vector_schema or "public"))
 
 
 def _scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:

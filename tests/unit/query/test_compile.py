@@ -10,7 +10,7 @@ import pytest
 from pgsim.query.compile import Part, compile_search
 from pgsim.query.expressions import SearchShape
 from pgsim.query.walk import compile_walk
-from pgsim.types import Combine, Metric, Order
+from pgsim.types import Combine, IndexKind, Metric, Order
 from pgsim.vectors.index import operand
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "query"
@@ -50,6 +50,16 @@ WALKS = {
     "walk_by_direction": SearchShape(
         7, Metric.COSINE, 1, farthest=True, index_operand=operand(16, None, "public"), candidates=21
     ),
+    "walk_through_bits": SearchShape(
+        7,
+        Metric.L1,
+        1,
+        farthest=True,
+        index_operand=operand(16, None, "public", kind=IndexKind.COMPACT, type_id=7),
+        index_kind=IndexKind.COMPACT,
+        candidates=200,
+    ),
+    "walk_beside_a_load": SearchShape(7, Metric.L1, 1, index_operand=INDEXED, unindexed_mark=4102, candidates=21),
 }
 
 

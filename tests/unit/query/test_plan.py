@@ -103,3 +103,31 @@ def test_walks_cost_what_was_measured() -> None:
 
 def test_settings_without_a_measurement_are_no_index() -> None:
     assert Index.of({"ef_search_10": 40, "ef_search_100": 120}, None) is None
+
+
+BITS = replace(INDEX, ef_10=200, ef_100=700, ordered=False)
+
+
+def test_what_bits_propose_is_compared_in_full() -> None:
+    plan = choose(replace(LARGE, index=BITS))
+    assert (plan.name, plan.candidates, plan.ef_search) == ("index", 200, 200)
+    plan = choose(replace(LARGE, index=BITS, wanted=100))
+    assert (plan.candidates, plan.ef_search) == (778, 778)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "farthest", "name"),
+    [
+        (10, 10.0, "index"),  # a thousand rows are expected in range
+        (None, 10.0, "exact"),
+        (10, 4.0, "exact"),  # ten
+        (100, 5.5, "exact"),  # some forty
+        (None, math.inf, "exact"),
+    ],
+)
+def test_bits_do_not_show_where_a_range_ends(wanted: int | None, farthest: float, name: str) -> None:
+    plan = choose(replace(LARGE, index=BITS, wanted=wanted, farthest=farthest))
+    assert plan.name == name, plan
+    if farthest < math.inf and name == "exact":
+        assert "range" in plan.reason
+        assert choose(replace(LARGE, wanted=wanted, farthest=farthest)).name == ("index" if wanted else "exact")
