@@ -28,12 +28,45 @@ class Metric(StrEnum):
 
     @property
     def operator(self) -> str:
-        """Distance operator of pgvector , e.g. ``<+>`` for L1."""
+        """Distance operator of pgvector, e.g. ``<+>`` for L1."""
         return {Metric.L1: "<+>", Metric.L2: "<->", Metric.COSINE: "<=>"}[self]
 
-    def operator_class(self, element: str) -> str:
-        """HNSW operator class of pgvector over ``element`` (``halfvec`` or ``vector``)."""
-        return f"{element}_{self.value}_ops"
+
+class IndexKind(StrEnum):
+    """What an HNSW index is over: half precision, single precision, or one bit for each dimension."""
+
+    HALFVEC = "halfvec"
+    FLOAT32 = "float32"
+    COMPACT = "compact"
+
+    @property
+    def max_dimensions(self) -> int:
+        """Dimensions that pgvector can index in this form."""
+        return {IndexKind.HALFVEC: 4000, IndexKind.FLOAT32: 2000, IndexKind.COMPACT: 64_000}[self]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a walk meets rows by rising distance; the number of differing bits is no distance."""
+        return self is not IndexKind.COMPACT
+
+    def operator(self, metric: Metric) -> str:
+        """Operator of pgvector that a walk is ordered by."""
+        return metric.operator if self.ordered else "<~>"
+
+    def operator_class(self, metric: Metric) -> str:
+        """HNSW operator class of pgvector."""
+        match self:
+            case IndexKind.HALFVEC:
+                return f"halfvec_{metric.value}_ops"
+            case IndexKind.FLOAT32:
+                return f"vector_{metric.value}_ops"
+            case IndexKind.COMPACT:
+                return "bit_hamming_ops"
+
+    def value_bytes(self, dimensions: int) -> int:
+        """Bytes of one indexed value."""
+        bits = {IndexKind.HALFVEC: 16, IndexKind.FLOAT32: 32, IndexKind.COMPACT: 1}[self]
+        return 8 + (bits * dimensions + 7) // 8
 
 
 class Origin(StrEnum):

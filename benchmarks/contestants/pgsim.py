@@ -19,7 +19,7 @@ from benchmarks.contestants.pgvector import Statements, Tables, connect
 from benchmarks.data import blocks
 from pgsim.app import Catalog
 from pgsim.config import Config
-from pgsim.vectors.index import index_name, operand
+from pgsim.vectors.index import covered, index_name, operand
 
 if TYPE_CHECKING:
     from benchmarks.data import Data
@@ -212,7 +212,8 @@ class Pgsim:
                 f"{partition} e join pgsim.data_row r on r.workspace_id = e.workspace_id and r.id = e.data_row_id"
                 f" where r.workspace_id = {self.catalog.workspace.id} and r.metadata @> %(metadata)b"
             )
-            tables = Tables(f"{partition} e", "e.data_row_id", joined)
+            condition = covered(self._space.kind.unindexed_mark, "e.")
+            tables = Tables(f"{partition} e", "e.data_row_id", joined, condition)
             self._statements = Statements(self._url, tables, self._space.kind.dimensions, "SQL by hand, pgsim's tables")
             self._plain = connect(self._url)
         similar = Method("pgsim.similar()", self._similar, frozenset({"row", "anchors", "many"}))

@@ -34,11 +34,14 @@ class Tables:
         The rows' id in it.
     filtered : str
         What follows ``from`` and ends in a condition on ``%(metadata)b``.
+    covered : str or None
+        Condition of the index, where it is a partial one.
     """
 
     vectors: str
     key: str
     filtered: str
+    covered: str | None = None
 
 
 OWN = Tables("hand.item e", "e.id", "hand.item e where e.metadata @> %(metadata)b")
@@ -71,8 +74,11 @@ class Statements:
         self._index_conn.execute(f"set hnsw.ef_search = {ef}")
 
     def _walk(self, anchor: str, limit: str, source: str | None = None) -> str:
+        rows = source or self._tables.vectors
+        if self._tables.covered is not None:
+            rows += f" {'where' if source is None else 'and'} {self._tables.covered}"
         return (
-            f"select {self._tables.key} as id, e.vector <+> {anchor} as d from {source or self._tables.vectors}"
+            f"select {self._tables.key} as id, e.vector <+> {anchor} as d from {rows}"
             f" order by e.vector::{self._half} <+> {anchor}::{self._half} limit {limit}"
         )
 

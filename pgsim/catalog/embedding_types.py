@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, LimitError, NotFoundError, RefusedError
-from pgsim.types import Metric, Origin, State
+from pgsim.types import IndexKind, Metric, Origin, State
 
 if TYPE_CHECKING:
     from pgsim.db.engine import Database
@@ -32,6 +32,10 @@ class EmbeddingType:
         The indexed expression with ``%s`` where the vector stands; None without an index.
     index_scale : float or None
         The power of two that the index multiplies values by.
+    index_kind : str
+        What the index is over, or the next one will be.
+    unindexed_mark : int or None
+        The ``load_mark`` whose rows the index leaves out; None where it is over every row.
     search_settings : dict
         How the index was built and the ``ef_search`` that met the recall target.
     calibration : dict or None
@@ -49,6 +53,8 @@ class EmbeddingType:
     state: str
     index_operand: str | None
     index_scale: float | None
+    index_kind: str
+    unindexed_mark: int | None
     search_settings: dict[str, Any]
     calibration: dict[str, Any] | None
     created_at: datetime
@@ -62,6 +68,11 @@ class EmbeddingType:
     def distance(self) -> Metric:
         """The metric."""
         return Metric(self.metric)
+
+    @property
+    def indexed(self) -> IndexKind:
+        """What the index is over, or the next one will be."""
+        return IndexKind(self.index_kind)
 
     @property
     def searchable(self) -> bool:
@@ -93,10 +104,16 @@ class EmbeddingType:
             "count": count,
             "score_half": self.score_half,
             "score_power": self.score_power,
-            "index": None if self.index_operand is None else {"scale": self.index_scale, **self.search_settings},
+            "index": self._index_json(),
             "calibration": self.calibration,
             "created_at": self.created_at.isoformat(),
         }
+
+    def _index_json(self) -> dict[str, Any] | None:
+        if self.index_operand is None:
+            return None
+        # Types indexed by an earlier version have the kind among their settings as well.
+        return {**self.search_settings, "kind": self.index_kind, "scale": self.index_scale}
 
 
 # `list` is a method below, and would be taken for it in annotations.

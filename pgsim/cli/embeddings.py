@@ -61,13 +61,22 @@ def list_(ctx: typer.Context) -> None:
 
 @app.command()
 def show(ctx: typer.Context, name: Type) -> None:
-    """Show an embedding type: its state, its score and its index."""
+    """Show an embedding type: its state, its score, its index, and what to do about that."""
     from pgsim.cli.render import safe
 
     state: State = ctx.obj
     with state.catalog() as catalog:
         document = catalog.embeddings.get(name).to_json()
-    state.emit(document, "\n".join(f"{key:<12} {safe(_shown(value))}" for key, value in document.items()))
+    lines = {**document, **_health_lines(document["health"])}
+    state.emit(document, "\n".join(f"{key:<12} {safe(_shown(value))}" for key, value in lines.items()))
+
+
+def _health_lines(health: dict[str, Any]) -> dict[str, str]:
+    megabytes = [f"{name} {health[f'{name}_bytes'] / 2**20:,.1f} MB" for name in ("index", "table")]
+    counts = [f"{health[key]:,} {name}" for key, name in (("dead_tuples", "dead"), ("not_indexed", "not indexed"))]
+    advice = health["advice"]
+    command = f" ({advice['command']})" if advice["command"] else ""
+    return {"health": ", ".join(megabytes + counts), "to do": f"{advice['do']}: {advice['because']}{command}"}
 
 
 def _shown(value: Any) -> str:
@@ -95,7 +104,7 @@ def import_(
     no_index: Annotated[bool, typer.Option("--no-index", help="Do not build the index.")] = False,
 ) -> None:
     """Load vectors; those that are valid are stored, the others reported."""
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
@@ -140,7 +149,7 @@ def export(
 ) -> None:
     """Write the vectors of an embedding type to a file, bit for bit as imported."""
     from pgsim.cli.options import read_condition
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import InvalidInputError
 
     state: State = ctx.obj
@@ -156,11 +165,26 @@ def export(
 
 
 @app.command()
-def build(ctx: typer.Context, name: Type) -> None:
-    """Make a type searchable where it holds enough vectors, and build its index anew."""
+def build(
+    ctx: typer.Context,
+    name: Type,
+    kind: Annotated[
+        str | None, typer.Option(help="halfvec, float32 or compact; as before unless given.", show_default=False)
+    ] = None,
+    m: Annotated[
+        int | None, typer.Option("--m", help="Neighbours in the graph, 2 to 100.", metavar="M", show_default=False)
+    ] = None,
+    ef_construction: Annotated[
+        int | None, typer.Option(help="Candidates for neighbours, 4 to 1000.", metavar="N", show_default=False)
+    ] = None,
+) -> None:
+    """Make a type searchable where it holds enough vectors, and build its index anew; the old one serves until then."""
+    from pgsim.cli.progress import progress_bar
+
     state: State = ctx.obj
-    with state.catalog() as catalog:
-        space = catalog.embeddings.get(name).build(note=state.note)
+    with state.catalog() as catalog, progress_bar("vectors") as progress:
+        space = catalog.embeddings.get(name)
+        space.build(kind=kind, m=m, ef_construction=ef_construction, progress=progress, note=state.note)
         document = space.to_json()
     state.emit(document, f"{space.name} is {document['state']}; index: {_shown(document['index'])}")
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pgsim.files.report import Progress
+from collections.abc import Sequence
+from typing import Any
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 #: Control, format (direction marks, zero width), surrogate, private use, line and paragraph separators.
@@ -93,40 +89,3 @@ def fields(values: dict[str, Any]) -> str:
     """Lay out one object: a line for each key."""
     longest = max((len(key) for key in values), default=0)
     return "\n".join(f"{safe(key):<{longest}}  {safe(value)}" for key, value in values.items())
-
-
-@contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """Show how far a long call is, on standard error and only on a terminal.
-
-    Parameters
-    ----------
-    label : str
-        What is done.
-
-    Yields
-    ------
-    callable or None
-        To be given to the call.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        TextColumn("{task.fields[label]}: {task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("", total=None, label=safe(label))
-
-        def update(step: str, done: int, total: int | None) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
-        yield update

@@ -30,7 +30,7 @@ def import_(
     ] = False,
 ) -> None:
     """Import data rows, and the vectors in their lines: new ids are inserted, known ids updated, in one transaction."""
-    from pgsim.cli.render import progress_bar
+    from pgsim.cli.progress import progress_bar
     from pgsim.errors import ImportRejectedError
 
     state: State = ctx.obj
@@ -126,7 +126,8 @@ def export(
     file: Annotated[str, typer.Argument(help="NDJSON, compressed as .gz and .zst; or .parquet; - is standard output.")],
 ) -> None:
     """Export data rows as NDJSON that can be imported again without loss, or as a Parquet table."""
-    from pgsim.cli.render import progress_bar, safe
+    from pgsim.cli.progress import progress_bar
+    from pgsim.cli.render import safe
     from pgsim.errors import InvalidInputError
 
     state: State = ctx.obj

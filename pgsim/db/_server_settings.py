@@ -68,6 +68,27 @@ def measure(data: Path) -> Machine:
     return Machine(memory, cpus, _free("/dev/shm") if sys.platform == "linux" else None, _free(data) or 0)  # noqa: S108
 
 
+def spare_memory(*, shared: bool) -> int:
+    """Bytes that one more task of the embedded server may take: half of what is free now; 0 where nothing tells.
+
+    Parameters
+    ----------
+    shared : bool
+        The task takes them from /dev/shm.
+    """
+    words = _words(Path("/proc/meminfo"))
+    if "MemAvailable:" not in words:
+        return 0
+    free = int(words[words.index("MemAvailable:") + 1]) * 1024
+    for folder in _cgroup_folders():
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            numbers = [word for name in (limit, used) for word in _words(folder / name)[:1]]
+            if len(numbers) == 2 and numbers[0].isdigit() and numbers[1].isdigit():
+                free = min(free, max(int(numbers[0]) - int(numbers[1]), 0))
+    free //= 2
+    return min(free, (_free("/dev/shm") or 0) - 64 * MIB) if shared else free  # noqa: S108
+
+
 def _free(folder: Path | str) -> int | None:
     try:
         found = os.statvfs(folder)

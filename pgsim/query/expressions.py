@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgsim.types import Combine, Metric, Order
+from pgsim.types import Combine, IndexKind, Metric, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,10 @@ class SearchShape:
         Condition over ``data_row r`` as SQL text with bound values.
     index_operand : str or None
         The indexed expression, where candidates come from the index.
+    index_kind : IndexKind
+        What the index is over.
+    unindexed_mark : int or None
+        The ``load_mark`` whose rows the index leaves out.
     """
 
     embedding_type_id: int
@@ -55,6 +59,8 @@ class SearchShape:
     excluding: bool = False
     where: str | None = None
     index_operand: str | None = None
+    index_kind: IndexKind = IndexKind.HALFVEC
+    unindexed_mark: int | None = None
 
 
 def distance_to(shape: SearchShape, anchor: str) -> str:

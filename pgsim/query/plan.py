@@ -24,6 +24,8 @@ BEYOND: Final = 20
 #: within a walk, which goes to and fro, it takes twice as long.
 LOOKUP_MS: Final = 0.0025
 WALKED_LOOKUP_MS: Final = 0.005
+#: How far above what a page takes the rows expected in range must lie, for its end not to matter.
+RANGE_MARGIN: Final = 1.5
 #: Milliseconds that an answer known to be exact may cost more.
 EXACT_IS_WORTH_MS: Final = 1.0
 #: Fewer vectors are always searched exactly: that takes a millisecond or two, whatever the machine measured while it
@@ -47,6 +49,9 @@ class Index:
         Time of an exact scan for each vector of the type, in microseconds.
     quantiles : tuple of (float, float)
         Share of random pairs, and the distance below which they lie; rising.
+    ordered : bool
+        Whether a walk meets rows by rising distance. Else ``ef_search`` is the number of candidates that are compared
+        exactly, and no walk shows where a score range ends.
     """
 
     ef_10: int
@@ -55,10 +60,16 @@ class Index:
     walk_100_ms: float
     scan_us: float
     quantiles: tuple[tuple[float, float], ...] = ()
+    ordered: bool = True
 
     @classmethod
     def of(
-        cls, settings: Mapping[str, Any], calibration: Mapping[str, Any] | None, recall: float | None = None
+        cls,
+        settings: Mapping[str, Any],
+        calibration: Mapping[str, Any] | None,
+        recall: float | None = None,
+        *,
+        ordered: bool = True,
     ) -> Self | None:
         """Read what is stored with an embedding type.
 
@@ -68,6 +79,8 @@ class Index:
             As stored.
         recall : float, optional
             Mean recall to meet, where it is not the target that the settings were chosen for.
+        ordered : bool
+            Whether a walk meets rows by rising distance.
 
         Returns
         -------
@@ -82,24 +95,36 @@ class Index:
         pairs = (calibration or {}).get("quantiles", ())
         ef_10, ef_100, walk_10, walk_100, scan = (settings[key] for key in keys)
         quantiles = tuple((float(share), float(at)) for share, at in pairs)
-        return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles)
+        return cls(int(ef_10), int(ef_100), float(walk_10), float(walk_100), float(scan), quantiles, ordered)
+
+    @property
+    def measured(self) -> tuple[int, int]:
+        """Candidates of the two walks that were timed."""
+        return (candidates_of(10), candidates_of(100)) if self.ordered else (self.ef_10, self.ef_100)
+
+    def keep_for(self, wanted: int, *, filtered: bool) -> int:
+        """Rows to take from a walk for so many that are wanted."""
+        if self.ordered:
+            return candidates_of(wanted, filtered=filtered)
+        return self.ef_10 if wanted <= 10 else math.ceil(self.ef_100 * max(wanted / 100, 1.0))
 
     def ef_for(self, candidates: float) -> int:
         """``ef_search`` for about so many candidates."""
-        if candidates <= candidates_of(10):
+        short, long = self.measured
+        if candidates <= short:
             return self.ef_10
-        return min(math.ceil(self.ef_100 * max(candidates / candidates_of(100), 1.0)), MAX_EF_SEARCH)
+        return min(math.ceil(self.ef_100 * max(candidates / long, 1.0)), MAX_EF_SEARCH)
 
     @property
     def candidate_ms(self) -> float:
         """Expected time of each further candidate of a walk."""
+        short, long = self.measured
         # At least some part of a short walk's, as two measured times may lie on top of each other.
-        slope = (self.walk_100_ms - self.walk_10_ms) / (candidates_of(100) - candidates_of(10))
-        return max(slope, self.walk_10_ms / 200)
+        return max((self.walk_100_ms - self.walk_10_ms) / max(long - short, 1), self.walk_10_ms / 200)
 
     def walk_ms(self, candidates: float) -> float:
         """Return the expected time of one walk."""
-        return self.walk_10_ms + max(candidates - candidates_of(10), 0.0) * self.candidate_ms
+        return self.walk_10_ms + max(candidates - self.measured[0], 0.0) * self.candidate_ms
 
     def share_within(self, distance: float) -> float:
         """Share of random pairs that are no further apart; interpolated as a power of the distance."""
@@ -211,8 +236,10 @@ def choose(shape: Shape) -> Plan:
     assert index is not None  # noqa: S101 - refused above
     share = 1.0 if shape.share is None else shape.share
     within = shape.rows * index.share_within(shape.farthest)
-    keep = None if shape.wanted is None else candidates_of(shape.wanted, filtered=shape.share is not None)
-    candidates = expected_candidates(keep, within, share, math.isfinite(shape.farthest))
+    keep = None if shape.wanted is None else index.keep_for(shape.wanted, filtered=shape.share is not None)
+    # Without an order a walk goes by the number of rows alone.
+    ends = math.isfinite(shape.farthest) and index.ordered
+    candidates = expected_candidates(keep, within, share, ends)
     exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
     lookup_ms = 0.0 if shape.share is None else WALKED_LOOKUP_MS
     index_ms = walks * (index.walk_ms(candidates) + candidates * lookup_ms)
@@ -224,11 +251,13 @@ def choose(shape: Shape) -> Plan:
         "exact_ms": round(exact_ms, 2),
         "index_ms": round(index_ms, 2),
     }
+    if math.isfinite(shape.farthest) and not index.ordered and not _fills(shape.wanted, within * share):
+        return Plan("exact", "the index does not show where a score range ends", estimates=estimates)
     if candidates > MAX_CANDIDATES:
         return Plan("exact", "more candidates would be needed than the index gives", estimates=estimates)
     if index_ms + EXACT_IS_WORTH_MS >= exact_ms:
         return Plan("exact", "comparing the rows that pass costs less than walking the index", estimates=estimates)
-    if keep is not None and shape.share is None and math.isinf(shape.farthest):
+    if keep is not None and shape.share is None and not ends:
         at_most = keep
     else:
         # A walk that does not come to its end costs no more than the exact answer that follows it.
@@ -236,6 +265,11 @@ def choose(shape: Shape) -> Plan:
         at_most = _round_up(min(max(2 * candidates, affordable), MAX_CANDIDATES))
     reason = "walking the index costs less than comparing the rows"
     return Plan("index", reason, keep, at_most, index.ef_for(candidates), estimates)
+
+
+def _fills(wanted: int | None, expected: float) -> bool:
+    """Whether the rows in range are more than a page takes, so that its last row and not the range ends it."""
+    return wanted is not None and expected >= RANGE_MARGIN * (wanted + 1)
 
 
 def expected_candidates(keep: int | None, within: float, share: float, bounded: bool) -> float:

@@ -164,7 +164,14 @@ def prepare(
         plan = choose(replace(asked, share=_share(conn, known, where, values)))
     walk, settings = "", {}
     if plan.name == "index":
-        walked = replace(shape, index_operand=kind.index_operand, keep=plan.keep, at_most=plan.at_most)
+        walked = replace(
+            shape,
+            index_operand=kind.index_operand,
+            index_kind=kind.indexed,
+            unindexed_mark=kind.unindexed_mark,
+            keep=plan.keep,
+            at_most=plan.at_most,
+        )
         walk = compile_walk(walked)
         settings = {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}
     until = time.monotonic() + _BELIEVED_SECONDS

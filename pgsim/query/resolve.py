@@ -74,7 +74,9 @@ def find_type(conn: Connection[Any], workspace: Workspace, name: str, recall: fl
     places = (row.pop("type_place"), row.pop("workspace_place"))
     estimates = [max(int(row.pop(key) or 0), 0) for key in ("vectors", "data_rows")]
     kind = EmbeddingType(**row)
-    index = None if kind.index_operand is None else Index.of(kind.search_settings, kind.calibration, recall)
+    index = None
+    if kind.index_operand is not None:
+        index = Index.of(kind.search_settings, kind.calibration, recall, ordered=kind.indexed.ordered)
     return KnownType(kind, version, places, anchors, vectors, estimates[0], estimates[1], index)
 
 

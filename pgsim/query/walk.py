@@ -23,6 +23,7 @@ from pgsim.query.expressions import (
     walks_centroid,
 )
 from pgsim.query.plan import BEYOND
+from pgsim.vectors.index import covered
 from pgsim.vectors.recall import candidates_of
 
 
@@ -56,7 +57,7 @@ def compile_walk(shape: SearchShape) -> str:
     steps.append(f"found as (\n{_found(shape, near)}\n)")
     nearest, join = nearest_anchor(shape)
     ended, outside, beyond = "null", "null, null", ""
-    if shape.farthest:
+    if shape.farthest and shape.index_kind.ordered:
         ended, outside = _ended(shape, len(walks)), "o.data_row_id, o.distance"
         beyond = f"\nleft join (\n{_beyond(shape, near)}\n) o on true"
     listed = ",\n".join(steps)
@@ -70,21 +71,24 @@ def compile_walk(shape: SearchShape) -> str:
 
 def _steps(shape: SearchShape, number: int, anchor: str) -> list[tuple[str, str]]:
     """Name and print the steps of one walk, of which the last gives the rows that it found."""
-    operand, operator = shape.index_operand, shape.metric.operator
+    operand, operator = shape.index_operand, shape.index_kind.operator(shape.metric)
     assert operand is not None  # noqa: S101 - the caller's plan has an index
     by = f"{operand % 'e.vector'} {operator} {operand % f'%({anchor})b'}"
     # A walk that may end sooner hides its limit from the server, which would take it for what is wanted and sort the
     # table instead, where it is much of that.
     limit = shape.at_most if shape.keep == shape.at_most else f"(select {shape.at_most})"
+    rows = covered(shape.unindexed_mark, "e.")
+    condition = "" if rows is None else f"    where {rows}\n"
     kept = f",\n        {' and '.join(not_refused(shape))} as kept" if shape.negatives else ""
     steps = [
         (
             f"walk{number}",
             f"    select e.data_row_id, {distance_to(shape, anchor)} as distance{kept}\n"
-            f"    from {table(shape)} e\n    order by {by}\n    limit {limit}",
+            f"    from {table(shape)} e\n{condition}    order by {by}\n    limit {limit}",
         )
     ]
-    if shape.farthest:
+    seen = shape.farthest and shape.index_kind.ordered
+    if seen:
         # A count that only rises lets the server end the walk where the condition on it fails.
         carried = "w.data_row_id, w.distance" + (", w.kept" if shape.negatives else "")
         steps.append(
@@ -106,7 +110,7 @@ def _steps(shape: SearchShape, number: int, anchor: str) -> list[tuple[str, str]
     if shape.where is not None or conditions or limited:
         where = f"\n    where {' and '.join(conditions)}" if conditions else ""
         limit = f"\n    limit {shape.keep}" if limited else ""
-        carried = "c.data_row_id, c.distance" + (", c.beyond" if shape.farthest else "")
+        carried = "c.data_row_id, c.distance" + (", c.beyond" if seen else "")
         steps.append((f"kept{number}", f"    select {carried}\n    from {source}{where}{limit}"))
     return steps
 

@@ -46,6 +46,7 @@ class EmbeddingType(Base):
         CheckConstraint("dimensions between 1 and 4000", name="dimensions"),
         CheckConstraint("origin in ('custom', 'off_the_shelf')", name="origin"),
         CheckConstraint("metric in ('l1', 'l2', 'cosine')", name="metric"),
+        CheckConstraint("index_kind in ('halfvec', 'float32', 'compact')", name="index_kind"),
         CheckConstraint("state in ('collecting', 'searchable')", name="state"),
         CheckConstraint("state <> 'searchable' or score_half is not null", name="calibrated"),
         CheckConstraint(_SCORE, name="score"),
@@ -77,7 +78,8 @@ class EmbeddingType(Base):
     )
     index_scale: Mapped[float | None] = mapped_column(
         Double,
-        comment="Power of two that brings values into half precision's range; null without an index, and for cosine.",
+        comment="Power of two that brings values into half precision's range;"
+        " null without an index, for cosine, and for other kinds.",
     )
     search_settings: Mapped[dict[str, Any]] = mapped_column(
         JSONB,
@@ -89,6 +91,17 @@ class EmbeddingType(Base):
     )
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=text("now()"), comment="When the type was made."
+    )
+    index_kind: Mapped[str] = mapped_column(
+        Text,
+        server_default=text("'halfvec'::text"),
+        comment="What the index is over: halfvec (default), float32 or compact;"
+        " kept by a build unless another is given.",
+    )
+    unindexed_mark: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="The load_mark whose rows the index leaves out, for the next large load;"
+        " null where it is over every row.",
     )
 
 
@@ -111,6 +124,9 @@ class Embedding(Base):
     workspace_id: Mapped[int] = mapped_column(BigInteger, comment="The workspace of the type and of the data row.")
     data_row_id: Mapped[str] = mapped_column(Text(collation="C"), comment="The data row the vector describes.")
     vector: Mapped[Any] = mapped_column(VECTOR, nullable=False, comment="The vector, in single precision, as imported.")
+    load_mark: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Mark of the large load that wrote the row beside the index there was; null for any other."
+    )
 
 
 class RetiredPartition(Base):

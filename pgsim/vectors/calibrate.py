@@ -154,7 +154,7 @@ def calibrate(conn: Connection[Any], kind: EmbeddingType, count: int) -> Calibra
         {
             "half": measured.half,
             "power": measured.power,
-            "calibration": Jsonb(measured.to_json()),
+            "calibration": Jsonb({**measured.to_json(), "vectors": count}),
             "embedding_type_id": kind.id,
         },
     )

@@ -23,14 +23,16 @@ TRAILER = struct.pack("!h", -1)
 Buffer = bytes | bytearray | memoryview
 
 #: What `encode` writes, in order.
-COLUMNS = ("embedding_type_id", "workspace_id", "data_row_id", "vector")
+COLUMNS = ("embedding_type_id", "workspace_id", "load_mark", "data_row_id", "vector")
 
 _INT8_OID = 20
 _KEYS = struct.Struct("!hiqiq")
 _INT32 = struct.Struct("!i")
+_INT64 = struct.Struct("!iq")
+_NULL = _INT32.pack(-1)
 
 
-def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int) -> bytes:
+def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int, load_mark: int | None = None) -> bytes:
     """One batch as COPY BINARY rows of `COLUMNS`.
 
     Parameters
@@ -39,10 +41,13 @@ def encode(batch: VectorBatch, embedding_type_id: int, workspace_id: int) -> byt
         ``vectors`` is float32 of shape ``(n, d)``.
     embedding_type_id, workspace_id : int
         The keys that all of them share.
+    load_mark : int, optional
+        Of a load that gets an index of its own.
     """
     count, dimensions = batch.vectors.shape
     width = 4 * dimensions
-    keys = _KEYS.pack(4, 8, embedding_type_id, 8, workspace_id)
+    keys = _KEYS.pack(5, 8, embedding_type_id, 8, workspace_id)
+    keys += _NULL if load_mark is None else _INT64.pack(8, load_mark)
     start = struct.pack("!ihh", width + 4, dimensions, 0)
     numbers = memoryview(np.ascontiguousarray(batch.vectors, dtype=">f4").tobytes())
     parts: list[bytes | memoryview] = []

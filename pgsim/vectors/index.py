@@ -1,4 +1,4 @@
-"""The HNSW index of an embedding type: its expression, its build and the settings that meet the recall target.
+"""What an HNSW index is over: its expression, and the vectors that the expression has a value for. Pure.
 
 ``operand`` is the one spelling of the indexed expression. The index's DDL and the query compiler both use it: ordering
 by any other spelling leaves the index unused without a word.
@@ -7,32 +7,87 @@ by any other spelling leaves the index unused without a word.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import psycopg
-from psycopg import sql
-from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
-from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType
-from pgsim.db.sql import query
-from pgsim.errors import NotFoundError, UnindexableError
+from pgsim.errors import InvalidInputError
 from pgsim.limits import HALF_MAX
-from pgsim.types import Metric
+from pgsim.types import IndexKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from psycopg import Connection
 
-    from pgsim.db.engine import Database
+    from pgsim.catalog.embedding_types import EmbeddingType
 
+#: What pgvector takes.
+M_RANGE: Final = (2, 100)
+EF_CONSTRUCTION_RANGE: Final = (4, 1000)
+_M, _EF_CONSTRUCTION = 16, 100
 #: Values whose largest magnitude lies in this range are indexed as they are; others are scaled near 1.
 _UNSCALED = (1 / 16, 1024.0)
-_M, _EF_CONSTRUCTION = 16, 100
 
 
-def operand(dimensions: int, scale: float | None, schema: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """How an index is built.
+
+    Attributes
+    ----------
+    kind : IndexKind
+        What it is over.
+    m : int
+        Neighbours of an element in each layer of the graph, twice as many in the lowest.
+    ef_construction : int
+        Candidates for neighbours that are looked at for each element.
+    """
+
+    kind: IndexKind
+    m: int
+    ef_construction: int
+
+    @classmethod
+    def of(
+        cls, stored: EmbeddingType, kind: str | None = None, m: int | None = None, ef_construction: int | None = None
+    ) -> Self:
+        """Choose what is given, else what the type's last index was built with.
+
+        Raises
+        ------
+        InvalidInputError
+            pgvector cannot build such an index over the type.
+        """
+        if kind is not None and kind not in list(IndexKind):
+            raise InvalidInputError(f'index kind "{kind}": {", ".join(IndexKind)}')
+        chosen = stored.indexed if kind is None else IndexKind(kind)
+        if stored.dimensions > chosen.max_dimensions:
+            others = [other for other in IndexKind if stored.dimensions <= other.max_dimensions]
+            raise InvalidInputError(
+                f"an index of kind {chosen} takes up to {chosen.max_dimensions:,} dimensions, embedding type"
+                f' "{stored.name}" has {stored.dimensions:,}: build it with --kind {" or ".join(others)}'
+            )
+        if m is None:
+            m = int(stored.search_settings.get("m", _M))
+        if ef_construction is None:
+            ef_construction = max(int(stored.search_settings.get("ef_construction", _EF_CONSTRUCTION)), 2 * m)
+        ranges = (("m", m, M_RANGE), ("ef_construction", ef_construction, EF_CONSTRUCTION_RANGE))
+        for name, value, (low, high) in ranges:
+            if not low <= value <= high:
+                raise InvalidInputError(f"{name} is {value}: it must lie between {low} and {high:,}")
+        if ef_construction < 2 * m:
+            raise InvalidInputError(f"ef_construction is {ef_construction}: it must be at least twice m, {2 * m}")
+        return cls(chosen, m, ef_construction)
+
+
+def operand(
+    dimensions: int,
+    scale: float | None,
+    schema: str,
+    *,
+    kind: IndexKind = IndexKind.HALFVEC,
+    type_id: int | None = None,
+) -> str:
     """Spell the indexed expression, with ``%s`` where the vector stands.
 
     Parameters
@@ -40,11 +95,21 @@ def operand(dimensions: int, scale: float | None, schema: str) -> str:
     dimensions : int
         Of the type.
     scale : float or None
-        A power of two that values are multiplied by, which does not change the order of distances. None divides each
-        vector by its norm instead, which does not change the order of cosine distances.
+        Of half precision: a power of two that values are multiplied by, which does not change the order of distances.
+        None divides each vector by its norm instead, which does not change the order of cosine distances.
     schema : str
         Quoted name of the schema that pgvector's types live in.
+    kind : IndexKind
+        What the index is over.
+    type_id : int, optional
+        The embedding type's id, which a compact index needs: its bits tell on which side of the type's mean each number
+        lies, and the mean is the body of a function of the type's own (see ``pgsim.vectors.build``).
     """
+    match kind:
+        case IndexKind.FLOAT32:
+            return f"((%s)::{schema}.vector({dimensions}))"
+        case IndexKind.COMPACT:
+            return f"(pgsim.compact_{type_id}(%s)::bit({dimensions}))"
     half = f"{schema}.halfvec({dimensions})"
     if scale is None:
         return f"({schema}.l2_normalize(%s)::{half})"
@@ -53,6 +118,19 @@ def operand(dimensions: int, scale: float | None, schema: str) -> str:
     # An exponent, since a number of many digits is printed differently by Python and by the server, which checks this.
     factors = f"array_fill((2::float8 ^ ({round(math.log2(scale))}))::real, array[{dimensions}])::{schema}.vector"
     return f"(((%s) operator({schema}.*) {factors})::{half})"
+
+
+def covered(mark: int | None, prefix: str = "") -> str | None:
+    """Print the condition on rows that an index is over; None where it is over every row.
+
+    Parameters
+    ----------
+    mark : int or None
+        The ``load_mark`` that the index leaves out: rows of a large load that is to have an index of its own.
+    prefix : str
+        Of the column, such as ``"e."``.
+    """
+    return None if mark is None else f"{prefix}load_mark is distinct from {mark}"
 
 
 def choose_scale(lower: float, upper: float, exact: float | None = None) -> float | None:
@@ -92,7 +170,8 @@ def can_hold(vectors: NDArray[np.float32], scale: float | None) -> NDArray[np.bo
     ----------
     vectors : ndarray of float32, shape (..., d)
     scale : float or None
-        Of the index. pgvector refuses a product that overflows, and one that turns a number into zero.
+        Of the index; None where it holds any vector. pgvector refuses a product that overflows, and one that turns a
+        number into zero.
 
     Returns
     -------
@@ -114,102 +193,6 @@ def index_name(kind: EmbeddingType) -> str:
     return f"embedding_{kind.id}_hnsw"
 
 
-def build(
-    db: Database,
-    kind: EmbeddingType,
-    *,
-    m: int = _M,
-    ef_construction: int = _EF_CONSTRUCTION,
-    only_missing: bool = False,
-) -> EmbeddingType:
-    """Build the index anew; an old one serves until the new one is there.
-
-    Parameters
-    ----------
-    db : Database
-        Where.
-    kind : EmbeddingType
-        The type; searches go on meanwhile, writers of its vectors wait.
-    m, ef_construction : int
-        pgvector's parameters of the graph.
-    only_missing : bool
-        Leave an index that another session has built meanwhile.
-
-    Returns
-    -------
-    EmbeddingType
-        The type with its index and the settings that meet the recall target.
-    """
-    key = {"embedding_type_id": kind.id}
-    with db.transaction() as conn:
-        # The type's row before its partition, as a deletion takes them; and one build at a time.
-        current = _locked(conn, kind)
-        if only_missing and current.index_operand is not None:
-            return current
-        conn.execute(sql.SQL("lock table {} in share mode").format(kind.partition))
-        scale = _scale(conn, kind)
-        schema = db.facts.vector_schema or "public"
-        expression = operand(kind.dimensions, scale, schema)
-        settings = {"kind": "halfvec", "m": m, "ef_construction": ef_construction}
-        name, fresh = index_name(kind), f"{index_name(kind)}_new"
-        try:
-            conn.execute(
-                sql.SQL("create index {} on {} using hnsw (({}) {}) with (m = {}, ef_construction = {})").format(
-                    sql.Identifier(fresh),
-                    kind.partition,
-                    sql.SQL(expression % "vector"),
-                    sql.SQL(f"{schema}.{kind.distance.operator_class('halfvec')}"),
-                    sql.Literal(m),
-                    sql.Literal(ef_construction),
-                )
-            )
-        except psycopg.errors.NumericValueOutOfRange:
-            raise UnindexableError(
-                f'the values of embedding type "{kind.name}" span more than half precision can hold, even scaled:'
-                " it has no index, and is searched exactly"
-            ) from None
-        conn.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("pgsim", name)))
-        conn.execute(
-            sql.SQL("alter index {} rename to {}").format(sql.Identifier("pgsim", fresh), sql.Identifier(name))
-        )
-        conn.execute(
-            sql.SQL("comment on index {} is {}").format(
-                sql.Identifier("pgsim", name), sql.Literal(f"HNSW index of embedding type {kind.id}.")
-            )
-        )
-        values = {"operand": expression, "scale": scale, "settings": Jsonb(settings), **key}
-        if conn.execute(query("store_index"), values).rowcount == 0:
-            raise NotFoundError(f'there is no embedding type "{kind.name}"')
-    return refresh(db, kind)
-
-
-def refresh(db: Database, kind: EmbeddingType) -> EmbeddingType:
-    """Read the type again."""
-    with db.transaction() as conn:
-        return _locked(conn, kind)
-
-
-def _locked(conn: Connection[Any], kind: EmbeddingType) -> EmbeddingType:
-    with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
-        statement = query("lock_for_calibration").format(columns=COLUMNS)
-        found = cursor.execute(statement, {"embedding_type_id": kind.id}).fetchone()
-    if found is None:
-        raise NotFoundError(f'there is no embedding type "{kind.name}"')
-    return found
-
-
-def _scale(conn: Connection[Any], kind: EmbeddingType) -> float | None:
-    """Choose the scale from bounds where they decide, else from every number."""
-    if kind.distance is Metric.COSINE:
-        return None
-    found = conn.execute(query("largest_norm").format(partition=kind.partition)).fetchone()
-    upper = float((found or (0.0,))[0] or 0.0)
-    rows = conn.execute(query("first_vectors").format(partition=kind.partition)).fetchall()
-    drawn = np.array([row[0].to_numpy() for row in rows])
-    lower = float(np.abs(drawn).max(initial=0.0))
-    scale = choose_scale(lower, upper)
-    if scale is None:
-        found = conn.execute(query("largest_magnitude").format(partition=kind.partition)).fetchone()
-        scale = choose_scale(0, math.inf, float((found or (0.0,))[0] or 0.0))
-    assert scale is not None  # noqa: S101 - the exact magnitude always decides
-    return scale
+def function_name(kind: EmbeddingType) -> str:
+    """Name of the function that a compact index of a type is over."""
+    return f"compact_{kind.id}"

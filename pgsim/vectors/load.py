@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from pgsim.errors import ImportRejectedError, NotFoundError
 from pgsim.files.report import ImportReport, Progress, Rejection
 from pgsim.files.vectors import VectorBatch
 from pgsim.types import Metric
+from pgsim.vectors import renewal
+from pgsim.vectors.build import Note, silent
 from pgsim.vectors.copy import COLUMNS, HEADER, TRAILER, encode
 from pgsim.vectors.index import can_hold, largest_holdable
 
@@ -42,6 +45,7 @@ def load(
     *,
     strict: bool = False,
     progress: Progress | None = None,
+    note: Note = silent,
 ) -> ImportReport:
     """Load vectors into an embedding type, all that are valid, in one transaction.
 
@@ -56,7 +60,10 @@ def load(
     strict : bool
         Load nothing where anything is rejected.
     progress : callable, optional
-        Told ``"store"``, the lines done and how many there are; ``"wait"`` while another import into the type runs.
+        Told ``"store"``, the lines done and how many there are; ``"wait"`` while another import into the type runs; and
+        ``"index"`` where the load gets an index of its own.
+    note : callable
+        Told what a long build of that will take.
 
     Returns
     -------
@@ -70,8 +77,11 @@ def load(
     """
     report = ImportReport()
     with db.transaction() as conn:
-        loader = Loader(conn, kind, report, progress)
-        ahead = _Ahead(loader.representable(batch) for batch in read(report.reject))
+        batches = iter(read(report.reject))
+        # The first batch tells how many there are.
+        first = list(islice(batches, 1))
+        loader = Loader(db, conn, kind, report, progress, incoming=(first[0].total or 0) if first else 0)
+        ahead = _Ahead(loader.representable(batch) for batch in chain(first, batches))
         while taken := ahead.take():
             with conn.meanwhile(ahead.read):
                 loader.store(taken)
@@ -79,8 +89,10 @@ def load(
                 progress("store", report.read, taken[-1].total)
         if strict and report.rejected:
             raise ImportRejectedError(report)
-    if progress is not None:
-        progress("store", report.read, report.read)
+        if progress is not None:
+            progress("store", report.read, report.read)
+        if loader.mark is not None:
+            report.index_seconds += renewal.finish(db, conn, kind, progress=progress, note=note)
     return report
 
 
@@ -125,6 +137,8 @@ class Loader:
 
     Parameters
     ----------
+    db : Database
+        Where to.
     conn : Connection
         In the transaction.
     kind : EmbeddingType
@@ -133,6 +147,13 @@ class Loader:
         Is kept up to date.
     progress : callable, optional
         Told ``"wait"`` where another import into the type runs.
+    incoming : int
+        Vectors that are expected.
+
+    Attributes
+    ----------
+    mark : int or None
+        The ``load_mark`` of what is stored, where the load gets an index of its own.
 
     Raises
     ------
@@ -141,11 +162,20 @@ class Loader:
     """
 
     def __init__(
-        self, conn: Connection[Any], kind: EmbeddingType, report: ImportReport, progress: Progress | None = None
+        self,
+        db: Database,
+        conn: Connection[Any],
+        kind: EmbeddingType,
+        report: ImportReport,
+        progress: Progress | None = None,
+        *,
+        incoming: int = 0,
     ) -> None:
         self._conn, self._kind, self._report = conn, kind, report
-        self._keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id}
-        lock_type(conn, kind, progress)
+        lock_imports(conn, kind, progress)
+        self.mark = renewal.begin(db, conn, kind, incoming)
+        lock_partition(conn, kind)
+        self._keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id, "load_mark": self.mark}
         self._scale = index_scale(conn, kind)
         # Lookups by key in tables that have no statistics yet.
         conn.execute("set local enable_seqscan = off")
@@ -212,7 +242,7 @@ class Loader:
         with cursor.copy(statement) as copy:
             copy.write(HEADER)
             for batch in batches:
-                copy.write(encode(batch, self._kind.id, self._kind.workspace_id))
+                copy.write(encode(batch, self._kind.id, self._kind.workspace_id, self.mark))
             copy.write(TRAILER)
         return cursor.rowcount
 
@@ -224,14 +254,18 @@ class Loader:
         self._report.updated += row[1]
 
 
-def lock_type(conn: Connection[Any], kind: EmbeddingType, progress: Progress | None = None) -> None:
-    """Keep other imports into a type, and builds of its index, away until the transaction ends."""
+def lock_imports(conn: Connection[Any], kind: EmbeddingType, progress: Progress | None = None) -> None:
+    """Keep other imports into a type away until the transaction ends."""
     keys = {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31}
     row = conn.execute(query("try_lock_import"), keys).fetchone()
     if row is None or not row[0]:
         if progress is not None:
             progress("wait", 0, None)
         conn.execute(query("lock_import"), keys)
+
+
+def lock_partition(conn: Connection[Any], kind: EmbeddingType) -> None:
+    """Keep builds of a type's index away until the transaction ends."""
     try:
         conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
     except psycopg.errors.UndefinedTable:

@@ -6,26 +6,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from psycopg.rows import class_row
-
 from pgsim.catalog.embedding_types import (
-    COLUMNS,
     EmbeddingType,
     EmbeddingTypes,
     count_embeddings,
     vectors_missing,
 )
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError, NotSearchableError, UnindexableError
+from pgsim.errors import InvalidInputError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
-from pgsim.vectors import index
+from pgsim.vectors.build import Note, build, drop_replaced, expect, locked, refresh, silent
 from pgsim.vectors.calibrate import Calibration, calibrate
 from pgsim.vectors.export import export_file
+from pgsim.vectors.health import Health, examine
+from pgsim.vectors.index import Graph
 from pgsim.vectors.load import analyze, load
-from pgsim.vectors.recall import apply_settings, find_settings, tune
+from pgsim.vectors.recall import apply_settings, find_settings, is_stale, tune
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -35,15 +34,15 @@ if TYPE_CHECKING:
     from pgsim.files.report import ImportReport, Progress, Rejection
     from pgsim.files.vectors import VectorBatch
     from pgsim.filters.nodes import Filter
+    from pgsim.vectors.estimate import Estimate
 
     Where = str | Mapping[str, Any] | Filter
     Conditions = Callable[[Connection[Any], Where], tuple[sql.Composable, Mapping[str, Any]]]
 
-Note = Callable[[str], None]
 
-
-def _silent(_: str) -> None:
-    """Tell nobody."""
+def _tell(progress: Progress | None, step: str) -> None:
+    if progress is not None:
+        progress(step, 0, None)
 
 
 def _no_conditions(conn: Connection[Any], where: Where) -> tuple[sql.Composable, Mapping[str, Any]]:
@@ -140,7 +139,7 @@ class Space:
         strict: bool = False,
         build_index: bool = True,
         progress: Progress | None = None,
-        note: Note = _silent,
+        note: Note = silent,
     ) -> ImportReport:
         """Load vectors from a file: NDJSON (plain, .gz, .zst, ``-``), NPY with an ids file, NPZ, or Parquet."""
         return self._load(
@@ -158,24 +157,25 @@ class Space:
         strict: bool,
         build_index: bool,
         progress: Progress | None = None,
-        note: Note = _silent,
+        note: Note = silent,
     ) -> ImportReport:
         started = time.perf_counter()
-        report = load(self._db, self.kind, read, strict=strict, progress=progress)
+        report = load(self._db, self.kind, read, strict=strict, progress=progress, note=note)
         analyze(self._db, self.kind)
         loaded = time.perf_counter()
+        report.load_seconds = loaded - started - report.index_seconds
         try:
-            self.activate(build_index=build_index, note=note)
+            self.activate(build_index=build_index, progress=progress, note=note)
         except KeyboardInterrupt:
             note(f"the vectors are stored; calibration and index are left to: pgsim embeddings build {self.kind.id}")
             raise
-        report.load_seconds, report.index_seconds = loaded - started, time.perf_counter() - loaded
+        report.index_seconds += time.perf_counter() - loaded
         return report
 
-    def activate(self, *, build_index: bool, note: Note) -> None:
-        """Take the step to ``searchable`` where there are enough vectors, and build a first index."""
+    def activate(self, *, build_index: bool, progress: Progress | None = None, note: Note = silent) -> None:
+        """Take the step to ``searchable`` where there are enough vectors, build a first index, and measure it."""
         with self._db.transaction() as conn:
-            self.kind = self._locked(conn)
+            self.kind = locked(conn, self.kind)
             count = count_embeddings(conn, self.kind)
             if not self.kind.searchable:
                 missing = vectors_missing(self.kind, count, self._min_vectors(conn))
@@ -184,40 +184,75 @@ class Space:
                     return
                 if self.kind.score_half is None:
                     note(f"calibrating the score of {self.kind.name}")
+                    _tell(progress, "calibrate")
                     self._warn(calibrate(conn, self.kind, count), note)
                 else:
                     conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
-            self.kind = self._locked(conn)
-        if self.kind.index_operand is not None and "target" not in self.kind.search_settings:
-            # Somebody built the index and was interrupted before measuring it.
-            note("measuring the recall of the index")
-            self.kind = tune(self._db, self.kind)
-        if build_index and self.kind.index_operand is None:
+            self.kind = locked(conn, self.kind)
+        if self.kind.index_operand is not None:
+            drop_replaced(self._db, self.kind)
+            if is_stale(self.kind, count):
+                note("measuring the recall of the index")
+                _tell(progress, "measure")
+                self.kind = tune(self._db, self.kind)
+        elif build_index:
             note(f"building the index over {count:,} vectors")
             try:
-                self.kind = tune(self._db, index.build(self._db, self.kind, only_missing=True))
+                self._build(Graph.of(self.kind), only_missing=True, progress=progress, note=note)
             except UnindexableError as error:
                 note(f"warning: {error}")
+
+    def _build(self, graph: Graph, *, only_missing: bool = False, progress: Progress | None, note: Note) -> None:
+        self.kind = build(self._db, self.kind, graph, only_missing=only_missing, progress=progress, note=note)
+        _tell(progress, "measure")
+        self.kind = tune(self._db, self.kind)
 
     def _warn(self, measured: Calibration, note: Note) -> None:
         if measured.degenerate:
             note(f"warning: all vectors of {self.kind.name} are the same; its score means nothing yet")
 
-    def _locked(self, conn: Any) -> EmbeddingType:
-        with conn.cursor(row_factory=class_row(EmbeddingType)) as cursor:
-            statement = query("lock_for_calibration").format(columns=COLUMNS)
-            found = cursor.execute(statement, {"embedding_type_id": self.kind.id}).fetchone()
-        if found is None:
-            raise NotFoundError(f'there is no embedding type "{self.kind.name}"')
-        return found  # type: ignore[no-any-return]
-
     def _min_vectors(self, conn: Any) -> int:
         row = conn.execute(query("min_vectors"), {"workspace_id": self.kind.workspace_id}).fetchone()
         return int(row[0])
 
-    def build(self, *, note: Note = _silent) -> Space:
-        """Make the type searchable where it holds enough vectors, and build its index anew."""
-        self.activate(build_index=False, note=note)
+    def build(
+        self,
+        *,
+        kind: str | None = None,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        progress: Progress | None = None,
+        note: Note = silent,
+    ) -> Space:
+        """Make the type searchable where it holds enough vectors, and build its index anew.
+
+        The old one serves until the new one is there.
+
+        Parameters
+        ----------
+        kind : {"halfvec", "float32", "compact"}, optional
+            What the index is over; by default, here and below, as the last one was built.
+        m : int, optional
+            Neighbours of an element in the graph, 2 to 100; 16 at first.
+        ef_construction : int, optional
+            Candidates for neighbours, 4 to 1,000 and at least twice ``m``; 100 at first.
+        progress : callable, optional
+            Called with the step (``"calibrate"``, ``"index"``, ``"measure"``), the vectors done and their number.
+        note : callable, optional
+            Told what is being done, and what a long build will take.
+
+        Raises
+        ------
+        InvalidInputError
+            The type cannot have such an index.
+        NotSearchableError
+            The type holds too few vectors.
+        UnindexableError
+            Half precision cannot hold the type's values.
+        """
+        self.kind = refresh(self._db, self.kind)
+        graph = Graph.of(self.kind, kind, m, ef_construction)
+        self.activate(build_index=False, progress=progress, note=note)
         if not self.kind.searchable:
             with self._db.transaction() as conn:
                 missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))
@@ -225,8 +260,22 @@ class Space:
                 f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
             )
         note(f"building the index of {self.kind.name}")
-        self.kind = tune(self._db, index.build(self._db, self.kind))
+        self._build(graph, progress=progress, note=note)
         return self
+
+    def estimate(
+        self, *, kind: str | None = None, m: int | None = None, ef_construction: int | None = None
+    ) -> Estimate:
+        """Estimate the time and the memory that ``build`` would take."""
+        with self._db.transaction() as conn:
+            count = count_embeddings(conn, self.kind)
+            return expect(self._db, conn, self.kind, Graph.of(self.kind, kind, m, ef_construction), count)
+
+    def health(self) -> Health:
+        """Look at the index: its size, what it misses, when its recall was measured, and what to do."""
+        with self._db.transaction() as conn:
+            count = count_embeddings(conn, self.kind)
+            return examine(conn, self.kind, count, vectors_missing(self.kind, count, self._min_vectors(conn)))
 
     def find_settings(self, target: float = DEFAULT_RECALL) -> dict[str, Any]:
         """Find the cheapest settings of the index that meet a recall; empty without an index."""
@@ -236,7 +285,7 @@ class Space:
         """Store settings that ``find_settings`` found; searches use them from now on."""
         self.kind = apply_settings(self._db, self.kind, settings)
 
-    def calibrate(self, *, note: Note = _silent) -> Calibration:
+    def calibrate(self, *, note: Note = silent) -> Calibration:
         """Measure the score's constants again; score ranges that are stored keep their meaning, not their distance.
 
         Raises
@@ -245,7 +294,7 @@ class Space:
             The type holds too few vectors.
         """
         with self._db.transaction() as conn:
-            self.kind = self._locked(conn)
+            self.kind = locked(conn, self.kind)
             count = count_embeddings(conn, self.kind)
             missing = 0 if self.kind.searchable else vectors_missing(self.kind, count, self._min_vectors(conn))
             if missing:
@@ -254,7 +303,7 @@ class Space:
                 )
             measured = calibrate(conn, self.kind, count)
             self._warn(measured, note)
-            self.kind = self._locked(conn)
+            self.kind = locked(conn, self.kind)
         return measured
 
     def count(self) -> int:
@@ -296,12 +345,10 @@ class Space:
 
     def to_json(self) -> dict[str, Any]:
         """As the JSON object that the command line prints."""
-        with self._db.transaction() as conn:
-            count = count_embeddings(conn, self.kind)
-            missing = vectors_missing(self.kind, count, self._min_vectors(conn))
-        document = self.kind.to_json(count)
+        health = self.health()
+        document = {**self.kind.to_json(health.vectors), "health": health.to_json()}
         if not self.kind.searchable:
-            document["missing"] = missing
+            document["missing"] = health.missing
         return document
 
 

@@ -15,7 +15,7 @@ from pgsim.errors import BusyError
 from pgsim.files.documents import MalformedError, id_text, parse_object, quoted
 from pgsim.files.json_vectors import cut_embeddings, not_finite, wrong_length
 from pgsim.vectors.copy import encode_arrays
-from pgsim.vectors.load import analyze, index_scale, lock_type, unrepresentable
+from pgsim.vectors.load import analyze, index_scale, lock_imports, lock_partition, unrepresentable
 from pgsim.vectors.space import Space
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class RowVectors:
         """Store the vectors of the lines that were taken; `report` gets a count of them for each type."""
         # In one order, so that two imports do not wait for each other.
         for name, kind in sorted(self._used.items(), key=lambda used: used[1].id):
-            lock_type(self._conn, kind)
+            lock_imports(self._conn, kind)
+            lock_partition(self._conn, kind)
             if index_scale(self._conn, kind) != kind.index_scale:
                 raise BusyError(f'the index of embedding type "{name}" was built meanwhile; import the file again')
             keys = {"embedding_type_id": kind.id, "workspace_id": self._workspace_id}

@@ -1,12 +1,19 @@
 -- An embedding type and its partition live and die together, whoever writes the row.
 
+drop function if exists pgsim.index_operand(int, text, float8);
+
 -- The same spelling as pgsim.vectors.index.operand. Searches run what is stored, so nothing else may be stored: a role
--- that may write embedding types must not put words into the statements of those who search.
-create or replace function pgsim.index_operand(dimensions int, metric text, scale float8) returns text
+-- that may write embedding types must not put words into the statements of those who search. The function that a compact
+-- index is over is made by a build, by the owner of the partition, and by nothing that a row of embedding_type says.
+create or replace function pgsim.index_operand(
+    dimensions int, metric text, scale float8, kind text default 'halfvec', type_id bigint default null
+) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select case
+        when kind = 'float32' then format('((%%s)::%1$s.vector(%2$s))', q.name, dimensions)
+        when kind = 'compact' then format('(pgsim.compact_%1$s(%%s)::bit(%2$s))', type_id, dimensions)
         when metric = 'cosine' then format('(%1$s.l2_normalize(%%s)::%1$s.halfvec(%2$s))', q.name, dimensions)
         when scale = 1 then format('((%%s)::%1$s.halfvec(%2$s))', q.name, dimensions)
         else format(
@@ -17,7 +24,7 @@ as $$
     from (values ($extension$@vector@$extension$)) q (name)
 $$;
 
-comment on function pgsim.index_operand(int, text, float8) is
+comment on function pgsim.index_operand(int, text, float8, text, bigint) is
     'The one spelling of an indexed expression, with %s where the vector stands.';
 
 create or replace function pgsim.check_embedding_type() returns trigger
@@ -28,7 +35,9 @@ declare
     workspace pgsim.workspace;
 begin
     if new.index_operand is distinct from null
-        and new.index_operand is distinct from pgsim.index_operand(new.dimensions, new.metric, new.index_scale) then
+        and new.index_operand is distinct from pgsim.index_operand(
+            new.dimensions, new.metric, new.index_scale, new.index_kind, new.id
+        ) then
         raise exception 'index_operand of embedding type "%" is not the expression that its index is built on', new.name
             using errcode = 'PS004', hint = 'leave it to: pgsim embeddings build';
     end if;
@@ -176,6 +185,9 @@ begin
     loop
         begin
             execute format('drop table if exists pgsim.%I', 'embedding_' || retired);
+            -- What a compact index was over.
+            execute format('drop function if exists pgsim.%I(@vector@.vector)', 'compact_' || retired);
+            execute format('drop function if exists pgsim.%I(@vector@.vector)', 'compact_' || retired || '_old');
             delete from pgsim.retired_partition where embedding_type_id = retired;
             dropped := dropped + 1;
         exception when lock_not_available then

@@ -71,10 +71,13 @@ declare
     walk_100 float8 := settings ->> 'walk_ms_100';
     scan_us float8 := settings ->> 'scan_us';
     walks int := case combine when 'centroid' then 1 else anchors end;
+    ordered boolean := kind.index_kind <> 'compact';
+    ends boolean := ordered and farthest < 'infinity';
     -- What a search for 10 and for 100 rows takes from the index.
-    short_walk constant int := 21;
-    long_walk constant int := 126;
+    short_walk float8 := case when ordered then 21 else ef_10 end;
+    long_walk float8 := case when ordered then 126 else ef_100 end;
     most constant float8 := 16384;
+    in_range float8;
     candidate_ms float8;
     candidates float8;
     index_ms float8;
@@ -84,19 +87,27 @@ begin
         or scan_us is null or closest > 0 or (combine = 'mean' and anchors > 1) or vectors < 3000 then
         return;
     end if;
-    keep := wanted + 1 + greatest(10, ceil(wanted / 4.0)::int);
+    keep := case
+        when wanted is null then null
+        when ordered then wanted + 1 + greatest(10, ceil(wanted / 4.0)::int)
+        when wanted <= 10 then ef_10
+        else ceil(ef_100 * greatest(wanted / 100.0, 1))
+    end;
     candidates := coalesce(keep, 1e9);
-    if farthest < 'infinity' then
-        candidates := least(candidates, vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest) + 20);
+    in_range := vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest);
+    if ends then
+        candidates := least(candidates, in_range + 20);
+    elsif farthest < 'infinity' and (wanted is null or in_range < 1.5 * (wanted + 1)) then
+        return;
     end if;
-    candidate_ms := greatest((walk_100 - walk_10) / (long_walk - short_walk), walk_10 / 200);
+    candidate_ms := greatest((walk_100 - walk_10) / greatest(long_walk - short_walk, 1), walk_10 / 200);
     index_ms := walks * (walk_10 + greatest(candidates - short_walk, 0) * candidate_ms);
     exact_ms := vectors * scan_us / 1000 * (1 + 0.6 * (anchors - 1));
     if candidates > most or index_ms + 1.0 >= exact_ms then
         return;
     end if;
     at_most := keep;
-    if farthest < 'infinity' then
+    if ends then
         at_most := greatest(
             2 ^ ceil(log(2::numeric, least(
                 greatest(2 * candidates, exact_ms / (walks * candidate_ms), 1), most
@@ -174,6 +185,7 @@ declare
     source text;
     walks text;
     ends text;
+    bounded bool;
     plan record;
     ended bool;
     saved text[];
@@ -290,23 +302,27 @@ begin
     from pgsim.index_walk(kind, row_count, max_rows, cardinality(positives), combine, closest, farthest) w
     where max_rows is distinct from 0;
     if plan.ef_search is not null then
+        -- Only the order of distances shows where a range ends.
+        bounded := farthest < 'infinity' and kind.index_kind <> 'compact';
         -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances. Where
         -- the range ends, a count that only rises ends the walk a little beyond it.
         select
             string_agg(format(
-                'w%1$s as materialized (select e.data_row_id, e.vector %2$s %3$s as distance from pgsim.%4$I e'
-                ' order by %5$s %2$s %6$s limit (select %7$s)), s%1$s as materialized (%8$s),'
+                'w%1$s as materialized (select e.data_row_id, e.vector %2$s %3$s as distance from pgsim.%4$I e%10$s'
+                ' order by %5$s %11$s %6$s limit (select %7$s)), s%1$s as materialized (%8$s),'
                 ' k%1$s as materialized (select data_row_id from s%1$s%9$s)',
                 i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'),
                 format(kind.index_operand, w.anchor), plan.at_most,
-                case when farthest < 'infinity' then format(
+                case when bounded then format(
                     'select x.* from (select w.data_row_id, count(*) filter (where w.distance > $5)'
                     ' over (rows unbounded preceding) as beyond from w%s w) x where x.beyond <= 20', i
                 ) else format('select data_row_id from w%s', i) end,
-                case when plan.keep < plan.at_most then format(' limit %s', plan.keep) else '' end
+                case when plan.keep < plan.at_most then format(' limit %s', plan.keep) else '' end,
+                ' where e.load_mark is distinct from ' || kind.unindexed_mark,
+                case kind.index_kind when 'compact' then 'operator(@vector@.<~>)' else operator end
             ), ', ' order by i),
             string_agg(format('select data_row_id from k%s', i), ' union ' order by i),
-            case when farthest < 'infinity' then format(
+            case when bounded then format(
                 'case when count(*) < coalesce($6, count(*) + 1) then (select min(beyond) >= 20 from (%s) ends) end',
                 string_agg(format('select coalesce(max(beyond), 0) as beyond from s%s', i), ' union all ' order by i)
             ) else 'false' end

@@ -21,9 +21,10 @@ copy {partition} ({columns}) from stdin (format binary);
 
 -- name: upsert_vectors
 with stored as (
-    insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector)
-    select %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)b::text[]), unnest(%(vectors)b)
-    on conflict (data_row_id, embedding_type_id) do update set vector = excluded.vector
+    insert into {partition} as e (embedding_type_id, workspace_id, data_row_id, vector, load_mark)
+    select %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)b::text[]), unnest(%(vectors)b), %(load_mark)s::bigint
+    on conflict (data_row_id, embedding_type_id) do update
+        set vector = excluded.vector, load_mark = excluded.load_mark
     returning (xmax = 0) as inserted
 )
 select count(*) filter (where inserted), count(*) filter (where not inserted) from stored;
@@ -79,8 +80,51 @@ update pgsim.embedding_type set state = 'searchable' where id = %(embedding_type
 
 -- name: store_index
 update pgsim.embedding_type
-set index_operand = %(operand)s, index_scale = %(scale)s, search_settings = %(settings)s
+set
+    index_operand = %(operand)s, index_scale = %(scale)s, index_kind = %(kind)s, unindexed_mark = %(mark)s,
+    search_settings = %(settings)s
 where id = %(embedding_type_id)s;
+
+-- name: store_no_index
+update pgsim.embedding_type
+set index_operand = null, index_scale = null, unindexed_mark = null, search_settings = '{}'
+where id = %(embedding_type_id)s;
+
+-- name: index_progress
+select tuples_done from pg_catalog.pg_stat_progress_create_index where pid = %(pid)s;
+
+-- name: mean_vector
+-- What a compact index is centred on.
+select avg(vector) from {partition};
+
+-- name: mean_direction
+select avg(l2_normalize(vector)) from {partition};
+
+-- name: estimated_embeddings
+-- Without a lock on them.
+select greatest(c.reltuples, 0) from pg_catalog.pg_class c where c.oid = to_regclass(%(partition)s);
+
+-- name: replaced_indexes
+select c.relname
+from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+where i.indrelid = to_regclass(%(partition)s) and c.relname like %(prefix)s;
+
+-- name: replaced_functions
+select p.proname
+from pg_catalog.pg_proc p
+where p.pronamespace = 'pgsim'::regnamespace and p.proname like %(prefix)s;
+
+-- name: index_health
+select
+    coalesce(pg_relation_size(i.indexrelid), 0), coalesce(i.indisvalid, false), pg_total_relation_size(t.oid)
+        - coalesce(pg_relation_size(i.indexrelid), 0), pg_stat_get_dead_tuples(t.oid)
+from (select to_regclass(%(partition)s)::oid, to_regclass(%(index)s)::oid) t (oid, index)
+left join pg_catalog.pg_index i on i.indexrelid = t.index;
+
+-- name: partition_owner
+select pg_catalog.quote_ident(r.rolname)
+from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner
+where c.oid = %(partition)s::regclass;
 
 -- name: store_search_settings
 update pgsim.embedding_type
@@ -95,7 +139,7 @@ select max(vector_norm(vector)) from {partition};
 select max(abs(x)) from {partition} e, unnest(e.vector::real[]) x;
 
 -- name: first_vectors
-select vector from {partition} limit 1000;
+select vector from {partition} limit 100;
 
 -- name: id_at
 -- The id at a place in the order of ids.

@@ -35,3 +35,9 @@ def shared(shared_url: str) -> Iterator[Catalog]:
     """The default workspace of that database."""
     with Catalog.open(Config.load({}, database_url=shared_url)) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def small_types_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let searches of small types, too, go through the index where their measured costs say so."""
+    monkeypatch.setattr("pgsim.query.plan.EXACT_BELOW", 0)

@@ -13,7 +13,8 @@ from psycopg.types.json import Jsonb
 
 from pgsim.query.bounds import distance, distance_bounds, score
 from pgsim.query.plan import Index, Shape, choose
-from pgsim.types import Combine, Order
+from pgsim.types import Combine, IndexKind, Metric, Order
+from pgsim.vectors.index import operand
 
 DISTANCES = (
     0.0,
@@ -132,14 +133,13 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
         "insert into pgsim.embedding_type (workspace_id, name, dimensions) select id, 'e', 8 from pgsim.workspace"
     )
     chosen = 0
-    for settings in measured:
+    for settings, kind in itertools.product(measured, IndexKind):
         conn.execute(
-            "update pgsim.embedding_type set index_operand = pgsim.index_operand(dimensions, metric, 1),"
-            " index_scale = 1, search_settings = %s,"
-            " calibration = %s",
-            (Jsonb(settings), Jsonb({"quantiles": quantiles})),
+            "update pgsim.embedding_type set index_operand = pgsim.index_operand(dimensions, metric, 1, %(kind)s, id),"
+            " index_scale = 1, index_kind = %(kind)s, search_settings = %(settings)s, calibration = %(calibration)s",
+            {"kind": kind, "settings": Jsonb(settings), "calibration": Jsonb({"quantiles": quantiles})},
         )
-        index = Index.of(settings, {"quantiles": quantiles})
+        index = Index.of(settings, {"quantiles": quantiles}, ordered=kind.ordered)
         grid = list(
             itertools.product(
                 (0, 1000, 2999, 3000, 3500, 60_000, 2_000_000),
@@ -178,6 +178,16 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
                 )
             )
             expected = (plan.keep, plan.at_most, plan.ef_search) if plan.name == "index" else (None, None, None)
-            assert found == expected, (count, wanted, anchors, combine, closest, farthest)
+            assert found == expected, (kind, count, wanted, anchors, combine, closest, farthest)
             chosen += plan.name == "index"
-    assert chosen > 100
+    assert chosen > 300
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("kind", IndexKind)
+@pytest.mark.parametrize("scale", [1.0, 2.0**-30, 2.0**126])
+def test_the_indexed_expression(conn: psycopg.Connection[Any], metric: Metric, kind: IndexKind, scale: float) -> None:
+    statement = "select pgsim.index_operand(%s, %s, %s, %s, 7)"
+    row = conn.execute(statement, (512, metric, scale, kind)).fetchone()
+    expected = operand(512, None if metric is Metric.COSINE else scale, "public", kind=kind, type_id=7)
+    assert row == (expected,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgsim.cli.render import fields, progress_bar, safe, table
+from pgsim.cli.render import fields, safe, table
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,3 @@ def test_tables_take_no_markup_and_cut_nothing_off_a_terminal() -> None:
     assert "\x1b" not in text
     assert [line for line in text.splitlines() if line.endswith("   1")]
     assert fields({"a": "\x1b", "long": None}) == "a     \\x1b\nlong  "
-
-
-def test_no_bar_without_a_terminal() -> None:
-    with progress_bar("import") as progress:
-        assert progress is None

@@ -11,7 +11,7 @@ import pytest
 from pgsim.query.compile import Part, compile_search
 from pgsim.query.expressions import SearchShape
 from pgsim.query.walk import compile_walk
-from pgsim.types import Combine, Metric, Order
+from pgsim.types import Combine, IndexKind, Metric, Order
 from pgsim.vectors.index import operand
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "query"
@@ -52,6 +52,15 @@ WALKS = {
         WALK, positives=2, combine=Combine.CENTROID, index_operand=operand(16, 2.0**-20, "public")
     ),
     "walk_by_direction": replace(IN_RANGE, metric=Metric.COSINE, index_operand=operand(16, None, "public")),
+    "walk_through_bits": replace(
+        WALK,
+        farthest=True,
+        index_operand=operand(16, None, "public", kind=IndexKind.COMPACT, type_id=7),
+        index_kind=IndexKind.COMPACT,
+        keep=200,
+        at_most=200,
+    ),
+    "walk_beside_a_load": replace(WALK, unindexed_mark=4102),
 }
 
 

@@ -142,3 +142,31 @@ def test_a_recall_chooses_among_the_measured_settings() -> None:
     }
     settings["measured"]["10"].pop()  # type: ignore[index]
     assert Index.of(settings, None, 0.999) is None
+
+
+BITS = replace(INDEX, ef_10=200, ef_100=700, ordered=False)
+
+
+def test_what_bits_propose_is_compared_in_full() -> None:
+    plan = choose(replace(LARGE, index=BITS))
+    assert (plan.name, plan.keep, plan.at_most, plan.ef_search) == ("index", 200, 200, 200)
+    plan = choose(replace(LARGE, index=BITS, wanted=100))
+    assert (plan.keep, plan.at_most, plan.ef_search) == (700, 700, 700)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "farthest", "name"),
+    [
+        (10, 10.0, "index"),  # a thousand rows are expected in range
+        (None, 10.0, "exact"),
+        (10, 4.0, "exact"),  # ten
+        (100, 5.5, "exact"),  # some forty
+        (None, math.inf, "exact"),
+    ],
+)
+def test_bits_do_not_show_where_a_range_ends(wanted: int | None, farthest: float, name: str) -> None:
+    plan = choose(replace(LARGE, index=BITS, wanted=wanted, farthest=farthest))
+    assert plan.name == name, plan
+    if farthest < math.inf and name == "exact":
+        assert "range" in plan.reason
+        assert choose(replace(LARGE, wanted=wanted, farthest=farthest)).name == "index"

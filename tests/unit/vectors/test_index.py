@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsim.vectors.index import can_hold, choose_scale, largest_holdable, operand
+from pgsim.catalog.embedding_types import EmbeddingType
+from pgsim.errors import InvalidInputError
+from pgsim.types import IndexKind, Metric
+from pgsim.vectors.index import Graph, can_hold, choose_scale, covered, largest_holdable, operand
 
 
 def test_operand() -> None:
@@ -50,3 +53,67 @@ def test_what_an_index_can_hold() -> None:
     assert largest_holdable(2.0**-4) == 16 * largest_holdable(1)
     # A product that turns a number into zero is refused by pgvector.
     assert can_hold(np.array([[1e6, 1e-44], [1e6, 1e-30]], dtype=np.float32), 2.0**-20).tolist() == [False, True]
+
+
+def test_operands_of_other_kinds() -> None:
+    assert operand(512, None, "public", kind=IndexKind.FLOAT32) % "v" == "((v)::public.vector(512))"
+    assert operand(512, None, "public", kind=IndexKind.COMPACT, type_id=7) % "v" == "(pgsim.compact_7(v)::bit(512))"
+
+
+def test_what_a_kind_is() -> None:
+    assert [kind.operator(Metric.L2) for kind in IndexKind] == ["<->", "<->", "<~>"]
+    assert [kind.operator_class(Metric.COSINE) for kind in IndexKind] == [
+        "halfvec_cosine_ops", "vector_cosine_ops", "bit_hamming_ops",
+    ]  # fmt: skip
+    assert [kind.ordered for kind in IndexKind] == [True, True, False]
+    assert [kind.value_bytes(12) for kind in IndexKind] == [32, 56, 10]
+
+
+def test_rows_that_an_index_covers() -> None:
+    assert covered(None) is None
+    assert covered(12, "e.") == "e.load_mark is distinct from 12"
+
+
+def stored(dimensions: int = 512, **settings: int) -> EmbeddingType:
+    from datetime import UTC, datetime
+
+    return EmbeddingType(
+        7, 1, "e", dimensions, "custom", "l1", 1.0, 1.0, "searchable", None, None, "compact", None, dict(settings),
+        None, datetime.now(UTC),
+    )  # fmt: skip
+
+
+def test_a_rebuild_keeps_what_it_is_not_told() -> None:
+    assert Graph.of(stored()) == Graph(IndexKind.COMPACT, 16, 100)
+    assert Graph.of(stored(m=24, ef_construction=64)) == Graph(IndexKind.COMPACT, 24, 64)
+    assert Graph.of(stored(m=24, ef_construction=64), "float32", 40) == Graph(IndexKind.FLOAT32, 40, 80)
+    assert Graph.of(stored(), ef_construction=40) == Graph(IndexKind.COMPACT, 16, 40)
+    assert Graph.of(stored(), "halfvec", 2, 4) == Graph(IndexKind.HALFVEC, 2, 4)
+    assert Graph.of(stored(), None, 100, 1000) == Graph(IndexKind.COMPACT, 100, 1000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "m", "ef_construction", "told"),
+    [
+        ("ivfflat", None, None, "halfvec, float32, compact"),
+        (None, 1, None, "between 2 and 100"),
+        (None, 101, None, "between 2 and 100"),
+        (None, None, 3, "between 4 and 1,000"),
+        (None, None, 1001, "between 4 and 1,000"),
+        (None, 16, 31, "at least twice m, 32"),
+    ],
+)
+def test_what_pgvector_refuses_is_refused_first(
+    kind: str | None, m: int | None, ef_construction: int | None, told: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=told):
+        Graph.of(stored(), kind, m, ef_construction)
+
+
+def test_single_precision_stops_at_two_thousand_dimensions() -> None:
+    assert Graph.of(stored(2000), "float32").kind is IndexKind.FLOAT32
+    with pytest.raises(
+        InvalidInputError, match=r"2,000 dimensions.* has 2,001: .*--kind halfvec or compact"
+    ) as refused:
+        Graph.of(stored(2001), "float32")
+    assert "\n" not in str(refused.value)
