@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 
-#: A build that takes longer is announced.
+#: Of a build that takes longer it is said what it will take.
 _LONG_SECONDS: Final = 5.0
 #: A greater number may overflow where the mean is taken from a vector; a smaller one vanishes in the largest there are.
 _MEAN_LIMIT: Final = 2.0**100
@@ -69,7 +69,7 @@ def build(
     progress : callable, optional
         Told of the step ``"index"`` with the vectors done and all of them.
     note : callable
-        Told what a long build will take, before it starts.
+        Told that it begins, and what a long build will take.
 
     Returns
     -------
@@ -105,8 +105,8 @@ def create(
     """
     conn.execute(sql.SQL("lock table {} in share mode").format(kind.partition))
     expected = expect(db, conn, kind, graph, count_embeddings(conn, kind))
-    if expected.seconds > _LONG_SECONDS:
-        note(f"building the index of {kind.name}: {expected}")
+    announced = f": {expected}" if expected.seconds > _LONG_SECONDS else ""
+    note(f"building the index over {expected.rows:,} vectors{announced}")
     conn.execute("select pg_catalog.set_config('maintenance_work_mem', %s, true)", (f"{expected.memory // 1024}kB",))
     started = time.perf_counter()
     schema = db.facts.vector_schema or "public"
@@ -189,8 +189,8 @@ def set_aside(db: Database, conn: Connection[Any], kind: EmbeddingType) -> None:
 
 def expect(db: Database, conn: Connection[Any], kind: EmbeddingType, graph: Graph, rows: int) -> Estimate:
     """Estimate what a build over so many vectors of a type would take here."""
-    memory = build_memory(conn, graph_bytes(rows, kind.dimensions, graph), embedded=db.embedded)
-    row = conn.execute("select pg_catalog.current_setting('max_parallel_maintenance_workers')::int + 1").fetchone()
+    needed = graph_bytes(rows, kind.dimensions, graph)
+    memory, processes = build_memory(conn, needed, embedded=db.embedded)
     before = kind.search_settings
     same = Graph(kind.indexed, before.get("m", 0), before.get("ef_construction", 0)) == graph
     return estimate(
@@ -198,7 +198,7 @@ def expect(db: Database, conn: Connection[Any], kind: EmbeddingType, graph: Grap
         kind.dimensions,
         graph,
         memory=memory,
-        processes=int(row[0]) if row is not None else 1,
+        processes=processes,
         earlier=before if same else None,
     )
 

@@ -58,7 +58,7 @@ class Estimate:
         return self.graph_bytes <= self.memory
 
     def __str__(self) -> str:
-        text = f"{self.rows:,} vectors, about {_duration(self.seconds)} and {_size(self.graph_bytes)} of memory"
+        text = f"about {_duration(self.seconds)} and {_size(self.graph_bytes)} of memory"
         if not self.fits:
             text += (
                 f"; more than the server's maintenance_work_mem of {_size(self.memory)}, which makes it several times"

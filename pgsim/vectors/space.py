@@ -196,7 +196,6 @@ class Space:
                 _tell(progress, "measure")
                 self.kind = tune(self._db, self.kind)
         elif build_index:
-            note(f"building the index over {count:,} vectors")
             try:
                 self._build(Graph.of(self.kind), only_missing=True, progress=progress, note=note)
             except UnindexableError as error:
@@ -259,7 +258,6 @@ class Space:
             raise NotSearchableError(
                 f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
             )
-        note(f"building the index of {self.kind.name}")
         self._build(graph, progress=progress, note=note)
         return self
 

@@ -31,8 +31,8 @@ def as_the_first_version_left_it(conn: psycopg.Connection[Any]) -> None:
     )
     conn.execute(
         "insert into pgsim.embedding_type (workspace_id, name, dimensions, score_half, score_power, state,"
-        " index_operand, index_scale, search_settings, calibration) select id, 'old', %s, 20, 4, 'searchable', %s, 1, %s, %s"
-        " from pgsim.workspace",
+        " index_operand, index_scale, search_settings, calibration)"
+        " select id, 'old', %s, 20, 4, 'searchable', %s, 1, %s, %s from pgsim.workspace",
         (DIMENSIONS, f"((%s)::public.halfvec({DIMENSIONS}))", Jsonb(SETTINGS), Jsonb({"rows": COUNT, "quantiles": []})),
     )
     conn.execute("create table pgsim.embedding_1 (like pgsim.embedding including all)")

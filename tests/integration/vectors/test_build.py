@@ -233,7 +233,7 @@ def test_a_long_build_is_announced(space: Space, monkeypatch: pytest.MonkeyPatch
     space.build(note=notes.append)
     announced = [note for note in notes if "memory" in note]
     assert len(announced) == 1
-    assert f"{COUNT:,} vectors, about 1 s and 1 MB of memory" in announced[0]
+    assert announced == [f"building the index over {COUNT:,} vectors: about 1 s and 1 MB of memory"]
     found = space.estimate(kind="float32", m=32)
     assert found.rows == COUNT
     assert found.graph_bytes > space.estimate().graph_bytes
@@ -251,7 +251,9 @@ def test_a_build_takes_the_memory_that_it_needs(space: Space, monkeypatch: pytes
     monkeypatch.setattr(building.watch, "create_index", look)
     space.build()
     assert seen[0].endswith("kB")
-    assert 16 * 1024 <= int(seen[0].removesuffix("kB")) < 32 * 1024
+    # As little as lets every process take part.
+    assert int(seen[0].removesuffix("kB")) % (32 * 1024) == 0
+    assert int(seen[0].removesuffix("kB")) <= 9 * 32 * 1024
     # Of that transaction alone.
     with space._db.transaction() as conn:
         assert conn.execute("show maintenance_work_mem").fetchone() != (seen[0],)

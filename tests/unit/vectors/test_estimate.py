@@ -56,7 +56,7 @@ def test_an_earlier_build_tells_more_than_constants() -> None:
 def test_in_one_line() -> None:
     found = estimate(1_000_000, 512, PLAIN, memory=2**31, processes=3)
     assert found.fits
-    assert str(found).startswith("1,000,000 vectors, about ")
+    assert str(found).startswith("about ")
     assert "1.6 GB of memory" in str(found)
     assert "maintenance_work_mem" not in str(found)
     tight = estimate(1_000_000, 512, PLAIN, memory=64 * 2**20)
@@ -64,5 +64,5 @@ def test_in_one_line() -> None:
     assert "more than the server's maintenance_work_mem of 64 MB" in str(tight)
     assert "\n" not in str(tight)
     small = estimate(5, 8, PLAIN, memory=2**20)
-    assert str(small) == "5 vectors, about 1 s and 1 MB of memory"
+    assert str(small) == "about 1 s and 1 MB of memory"
     assert "h and" in str(estimate(100_000_000, 512, PLAIN, memory=2**40))
