@@ -67,7 +67,8 @@ def upgraded(empty_database_url: str) -> str:
     return empty_database_url
 
 
-def test_the_index_goes_on_serving(upgraded: str) -> None:
+def test_the_index_goes_on_serving(upgraded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsim.query.plan.EXACT_BELOW", 0)
     with Catalog.open(Config.load({}, database_url=upgraded)) as catalog:
         space = catalog.embeddings.get("old")
         assert (space.kind.index_kind, space.kind.unindexed_mark) == ("halfvec", None)

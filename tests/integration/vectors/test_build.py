@@ -19,7 +19,7 @@ from pgsim.vectors.space import Space
 Plain = psycopg.Connection[Any]
 COUNT, DIMENSIONS = 1500, 32
 
-pytestmark = pytest.mark.usefixtures(\"small_types_walk\")
+pytestmark = pytest.mark.usefixtures("small_types_walk")
 
 
 def normal(count: int = COUNT, dimensions: int = DIMENSIONS, seed: int = 1) -> NDArray[np.float32]:

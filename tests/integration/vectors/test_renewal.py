@@ -18,7 +18,7 @@ from pgsim.vectors.space import Space
 Plain = psycopg.Connection[Any]
 THERE, MORE, DIMENSIONS = 1000, 1200, 24
 
-pytestmark = pytest.mark.usefixtures(\"small_types_walk\")
+pytestmark = pytest.mark.usefixtures("small_types_walk")
 NAMES = [f"r{i}" for i in range(THERE + MORE)]
 
 
