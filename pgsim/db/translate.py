@@ -54,6 +54,7 @@ CONSTRAINTS: Final[dict[str, str]] = {
         "the names clip-vit-b-32 (512 dimensions) and all-mpnet-base-v2 (768) are the off-the-shelf embedding types'"
     ),
     "embedding_type_metric_check": "the metric is l1, l2 or cosine",
+    "embedding_type_index_kind_check": "the kind of an index is halfvec, float32 or compact",
     "embedding_type_score_check": (
         "score half lies between 1e-60 and 1e60, score power between 0.01 and 100, and they are given together"
     ),

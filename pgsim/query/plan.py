@@ -44,7 +44,7 @@ class Index:
     ef_10, ef_100 : int
         ``ef_search`` that met the recall target for the 10 and the 100 nearest.
     walk_10_ms, walk_100_ms : float
-        Median time of a search with them.
+        Time of a search with them.
     scan_us : float
         Time of an exact scan for each vector of the type, in microseconds.
     quantiles : tuple of (float, float)

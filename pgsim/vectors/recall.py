@@ -35,8 +35,11 @@ _LIMITS: Final = (10, 100)
 _NEARLY_ALL: Final = 0.999
 #: Of the walks whose reach bounds the truth; a wider one only spares a few rows of it.
 _TRUTH_EF: Final = 200
-#: Exact scans that are timed.
-_SCANS: Final = 3
+#: Exact scans that are timed: all anchors' where that takes no longer, and no fewer.
+_SCAN_SECONDS: Final = 0.05
+_LEAST_SCANS: Final = 8
+#: Of the times of a search, which one counts: what a busy machine adds is not the index's.
+_QUANTILE: Final = 0.25
 #: What a build notes, and a measurement keeps.
 _BUILT: Final = ("m", "ef_construction", "vectors", "built_at", "build_seconds")
 
@@ -77,9 +80,9 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     -------
     dict
         How the index was built, ``target``, ``measured_at`` and ``measured_vectors``; ``ef_search_10`` and
-        ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...`` (median); ``scan_us``: microseconds of an exact
-        scan for each vector; and ``measured``: every setting that was tried. A compact index compares ``ef_search``
-        candidates exactly.
+        ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...``; ``scan_us``: microseconds of an exact scan for
+        each vector; and ``measured``: every setting that was tried. A compact index compares ``ef_search`` candidates
+        exactly.
     """
     settings: dict[str, Any] = {key: kind.search_settings[key] for key in _BUILT if key in kind.search_settings}
     settings["target"] = target
@@ -90,7 +93,8 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
         anchors = sample(conn, kind, count, min(count, 4 * _ANCHORS), seed=2)[:_ANCHORS]
         db.set_session(conn, {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(_TRUTH_EF)})
         truths = _truths(conn, kind, anchors)
-        _, scan_ms = _timed(partial(_exact_distances, conn, kind, max(_LIMITS)), anchors[:_SCANS])
+        scan = partial(_exact_distances, conn, kind, max(_LIMITS))
+        _, scan_ms = _timed(scan, anchors, least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         settings["measured"] = {
             str(limit): _measure(db, conn, kind, limit, anchors, truths, max(target, _NEARLY_ALL)) for limit in _LIMITS
@@ -182,14 +186,19 @@ def share_found(found: Any, truth: Any) -> float:
     return float(np.count_nonzero(np.asarray(found) <= truth[-1] * (1 + 1e-6)) / len(truth))
 
 
-def _timed(run: Callable[[Any], Any], anchors: Any) -> tuple[list[Any], float]:
-    """Answers for each anchor, and the median milliseconds that one took."""
-    answers, times = [], []
+def _timed(
+    run: Callable[[Any], Any], anchors: Any, *, least: int = 0, seconds: float = math.inf
+) -> tuple[list[Any], float]:
+    """Answers for each anchor, and the milliseconds that one takes; no more of them once the seconds are over."""
+    answers: list[Any] = []
+    times: list[float] = []
     for anchor in anchors:
+        if len(times) >= least and sum(times) > 1000 * seconds:
+            break
         started = time.perf_counter()
         answers.append(run(anchor))
         times.append(1000 * (time.perf_counter() - started))
-    return answers, float(np.median(times)) if times else 0.0
+    return answers, float(np.quantile(times, _QUANTILE)) if times else 0.0
 
 
 def _truths(conn: Connection[Any], kind: EmbeddingType, anchors: NDArray[np.float32]) -> list[NDArray[np.float64]]:

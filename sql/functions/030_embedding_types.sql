@@ -175,6 +175,7 @@ as $$
 declare
     retired bigint;
     index_name text;
+    function_name text;
     dropped int := 0;
 begin
     for retired in
@@ -185,9 +186,13 @@ begin
     loop
         begin
             execute format('drop table if exists pgsim.%I', 'embedding_' || retired);
-            -- What a compact index was over.
-            execute format('drop function if exists pgsim.%I(@vector@.vector)', 'compact_' || retired);
-            execute format('drop function if exists pgsim.%I(@vector@.vector)', 'compact_' || retired || '_old');
+            -- What compact indexes were over.
+            for function_name in
+                select p.proname from pg_proc p
+                where p.pronamespace = 'pgsim'::regnamespace and p.proname ~ format('^compact_%s(_old_.*)?$', retired)
+            loop
+                execute format('drop function if exists pgsim.%I(@vector@.vector)', function_name);
+            end loop;
             delete from pgsim.retired_partition where embedding_type_id = retired;
             dropped := dropped + 1;
         exception when lock_not_available then
