@@ -3,7 +3,7 @@
 An index that exists is kept by each insert, which takes several times as long for a row as a build does. So the rows of
 a large load carry a mark that the old index leaves out (``where load_mark is distinct from ...``); the load's own
 transaction then builds an index over everything, which replaces the old one as the rows appear. Nothing of it is seen
-before, and nothing stays of a load that is interrupted. See docs/adr/0007.
+before, and nothing stays of a load that is interrupted. See docs/adr/0011.
 """
 
 from __future__ import annotations

@@ -16,17 +16,20 @@ from pgsim.vectors.copy import HEADER, TRAILER, decode, decode_texts, decode_vec
     st.lists(st.text(min_size=1, max_size=20), max_size=5),
     st.integers(1, 6),
     st.integers(0, 2**31),
+    st.none() | st.integers(0, 2**62),
 )
-def test_encode(names: list[str], dimensions: int, seed: int) -> None:
+def test_encode(names: list[str], dimensions: int, seed: int, mark: int | None) -> None:
     vectors = np.random.default_rng(seed).normal(size=(len(names), dimensions)).astype(np.float32)
-    data = encode(VectorBatch(np.arange(len(names)), names, vectors), 2**33, 7)
+    data = encode(VectorBatch(np.arange(len(names)), names, vectors), 2**33, 7, mark)
+    marked = (-1,) if mark is None else (8, mark)
     offset = 0
     for name, vector in zip(names, vectors, strict=True):
         raw = name.encode()
         width = 4 + 4 * dimensions
-        row = struct.unpack_from(f"!hiqiqi{len(raw)}sihh{dimensions}f", data, offset)
-        assert row == (4, 8, 2**33, 8, 7, len(raw), raw, width, dimensions, 0, *map(float, vector))
-        offset += struct.calcsize(f"!hiqiqi{len(raw)}sihh{dimensions}f")
+        form = f"!hiqiqi{'' if mark is None else 'q'}i{len(raw)}sihh{dimensions}f"
+        row = struct.unpack_from(form, data, offset)
+        assert row == (5, 8, 2**33, 8, 7, *marked, len(raw), raw, width, dimensions, 0, *map(float, vector))
+        offset += struct.calcsize(form)
     assert offset == len(data)
 
 
