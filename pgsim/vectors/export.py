@@ -33,7 +33,7 @@ Condition = Callable[["Connection[Any]"], tuple[sql.Composable, Mapping[str, Any
 #: Rows that are decoded together; lines between two calls of progress; bytes of a Parquet row group.
 _BATCH_ROWS: Final = 256
 _PROGRESS_ROWS: Final = 1000
-_GROUP_BYTES: Final = 16 * 2**20
+_GROUP_BYTES: Final = 4 * 2**20
 
 _json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
