@@ -87,18 +87,16 @@ def encode_arrays(type_ids: Sequence[int], vectors: Sequence[NDArray[np.float32]
     )
 
 
-def _pairs(blocks: Iterable[Buffer]) -> Iterator[tuple[bytes, bytes]]:
-    """Read COPY BINARY rows of two columns; psycopg hands out one row a block, the first with the header before it."""
-    first = True
+def _rows(blocks: Iterable[Buffer]) -> Iterator[tuple[str, memoryview]]:
+    """Read COPY BINARY rows of a text and another column; psycopg gives one a block, the header before the first."""
+    skipped = len(HEADER)
     for block in blocks:
-        data = bytes(block)
-        if first:
-            data = data[len(HEADER) :]
-            first = False
-        if not data or data == TRAILER:
+        row = memoryview(block)[skipped:]
+        skipped = 0
+        if len(row) <= len(TRAILER):
             continue
-        (length,) = _INT32.unpack_from(data, 2)
-        yield data[6 : 6 + length], data[10 + length :]
+        (length,) = _INT32.unpack_from(row, 2)
+        yield str(row[6 : 6 + length], "utf-8"), row[10 + length :]
 
 
 def decode(blocks: Iterable[Buffer], dimensions: int, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
@@ -111,16 +109,16 @@ def decode(blocks: Iterable[Buffer], dimensions: int, rows: int) -> Iterator[tup
     vectors : ndarray of float32 (little-endian), shape (n, dimensions)
         Their vectors, bit for bit as stored.
     """
-    pairs = _pairs(blocks)
-    while batch := list(islice(pairs, rows)):
+    found = _rows(blocks)
+    while batch := list(islice(found, rows)):
         numbers = np.frombuffer(b"".join([value[4:] for _, value in batch]), dtype=">f4")
-        yield [name.decode() for name, _ in batch], numbers.astype("<f4").reshape(len(batch), dimensions)
+        yield [name for name, _ in batch], numbers.astype("<f4").reshape(len(batch), dimensions)
 
 
 def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, bytes]]:
     """Read COPY BINARY rows of ``(data_row_id text, text)``; the text is left as UTF-8."""
-    for name, value in _pairs(blocks):
-        yield name.decode(), value
+    for name, value in _rows(blocks):
+        yield name, bytes(value)
 
 
 def decode_vectors(blocks: Iterable[Buffer], dimensions: int) -> NDArray[np.float32]:

@@ -33,7 +33,9 @@ Condition = Callable[["Connection[Any]"], tuple[sql.Composable, Mapping[str, Any
 #: Rows that are decoded together; lines between two calls of progress; bytes of a Parquet row group.
 _BATCH_ROWS: Final = 256
 _PROGRESS_ROWS: Final = 1000
-_GROUP_BYTES: Final = 16 * 2**20
+_GROUP_BYTES: Final = 4 * 2**20
+
+_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def export_file(
@@ -151,7 +153,7 @@ def _export_ndjson(source: _Source, path: str) -> int:
         for name, numbers in decode_texts(blocks):
             # JSON's -0 is a whole number, and whole numbers have no negative zero.
             numbers = numbers.replace(b"-0,", b"-0.0,").replace(b"-0]", b"-0.0]")
-            file.write(b'{"id": %s, "vector": %s}\n' % (_json(name), numbers))
+            file.write(b'{"id": %s, "vector": %s}\n' % (_json(name).encode(), numbers))
             source.done(1)
     return source.written
 
@@ -161,8 +163,8 @@ def _export_npy(source: _Source, path: str, ids_path: str) -> int:
         header = {"descr": "<f4", "fortran_order": False, "shape": (source.count, source.kind.dimensions)}
         np.lib.format.write_array_header_1_0(file, header)
         for names, vectors in source.batches():
-            file.write(vectors.tobytes())
-            ids.write(b"".join(_json(name) + b"\n" for name in names))
+            file.write(vectors.data)
+            ids.write("".join([_json(name) + "\n" for name in names]).encode())
     return source.written
 
 
@@ -177,7 +179,3 @@ def _export_parquet(source: _Source, path: str) -> int:
             numbers = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), dimensions)
             writer.write_table(pyarrow.table([pyarrow.array(names, pyarrow.string()), numbers], schema=schema))
     return source.written
-
-
-def _json(name: str) -> bytes:
-    return json.dumps(name, ensure_ascii=False).encode()

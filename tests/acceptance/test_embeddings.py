@@ -143,6 +143,29 @@ def test_export_is_what_was_imported_bit_for_bit(shop: Shop, tmp_path: Path) -> 
     shop.cli("embeddings", "delete", "copy", "--yes")
 
 
+def test_parquet_and_some_of_the_rows(shop: Shop, tmp_path: Path) -> None:
+    cli, path = shop.cli, tmp_path / "v.parquet"
+    assert cli.json("embeddings", "export", "shape", path) == {"written": 200}
+    cli("embeddings", "create", "copy", 8)
+    report = cli.json("embeddings", "import", "copy", path, "--no-index")
+    assert (report["inserted"], report["rejected"]) == (200, 0)
+    cli("embeddings", "export", "copy", tmp_path / "v.npy")
+    assert np.load(tmp_path / "v.npy").tobytes() == shop.vectors.tobytes()
+    cli("embeddings", "delete", "copy", "--yes")
+
+    made = cli.json("slices", "create", "odd ones", "--where", "metadata.odd = true")
+    for options, expected in (
+        (["--where", "metadata.k = 3"], [r for i, r in enumerate(shop.ids) if i % 7 == 3]),
+        (["--slice", "odd ones"], shop.ids[1::2]),
+        (["--slice", made["id"]], shop.ids[1::2]),
+        (["--slice", "odd ones", "--where", "metadata.k = 3"], [r for i, r in enumerate(shop.ids) if i % 14 == 3]),
+    ):
+        out = cli("embeddings", "export", "shape", "-", *options).out
+        assert [json.loads(line)["id"] for line in out.splitlines()] == expected
+    assert "no slice" in cli.refused("embeddings", "export", "shape", path, "--slice", "none")
+    cli("slices", "delete", "odd ones", "--yes")
+
+
 def test_a_slice_keeps_its_type(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
     pgsim("workspaces", "limits", pgsim.workspace, "--set", "min_vectors=10")
     pgsim("rows", "import", ndjson(*({"id": f"r{i}", "asset_type": "image"} for i in range(20))))

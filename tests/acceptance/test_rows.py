@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -127,6 +128,34 @@ def test_import_of_export(pgsim: Cli, tmp_path: Path, suffix: str) -> None:
     assert lines[0] == lines[1]
     assert {line["id"]: line["metadata"] for line in lines[0]}["-b"] == strange
     assert unpacked(two).count(b"\n") == 2
+
+
+def test_export_to_parquet(pgsim: Cli, ndjson: Callable[..., Path], tmp_path: Path) -> None:
+    pgsim("rows", "import", ndjson({"id": "a", "asset_type": "text", "metadata": {"k": 1}}))
+    path = tmp_path / "rows.parquet"
+    assert pgsim.json("rows", "export", path) == {"rows": 1, "file": str(path)}
+    assert pq.read_table(path).to_pylist()[0]["metadata"] == '{"k":1}'
+    assert "Parquet" in pgsim.refused("rows", "import", path)
+
+
+def test_rows_with_their_vectors(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
+    pgsim("embeddings", "create", "e", 8)
+    pgsim("workspaces", "limits", pgsim.workspace, "--set", "min_vectors=2")
+    rows = [{"id": name, "asset_type": "image", "embeddings": {"e": [i] * 8}} for i, name in enumerate("abc")]
+    wrong = {"id": "d", "asset_type": "image", "embeddings": {"e": [1] * 7}}
+    path = ndjson(*rows[:2], wrong)
+    report = pgsim.json("rows", "import", path, "--no-index")
+    assert (report["inserted"], report["rejected"]) == (2, 1)
+    assert report["embeddings"] == {"e": {"inserted": 2, "updated": 0}}
+    assert report["errors"] == [
+        {"line": 3, "id": "d", "reason": 'embedding "e": has 7 numbers, the type has 8 dimensions'}
+    ]
+    shown = pgsim.json("embeddings", "show", "e")
+    assert (shown["state"], shown["index"]) == ("searchable", None)
+    answer = pgsim("rows", "import", ndjson(rows[2]))
+    assert "embedding e: 1 inserted, 0 updated" in answer.out
+    assert pgsim.json("embeddings", "show", "e")["index"] is not None
+    assert pgsim("rows", "count").out == "3\n"
 
 
 def unpacked(path: Path) -> bytes:
