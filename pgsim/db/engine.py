@@ -246,7 +246,9 @@ class _Lent:
             # An idle connection stays as it was used last: most are used alike again.
             if conn.autocommit is not self._autocommit:
                 conn.autocommit = self._autocommit
-        except Exception as error:
+        except BaseException as error:
+            if self._conn is not None:
+                self._db._give_back(self._conn)
             ours = in_our_words(error)
             if ours is None:
                 raise

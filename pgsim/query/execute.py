@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.errors import BusyError, PgsimError
-from pgsim.query.anchors import labels
+from pgsim.query.anchors import RowAnchor, labels
 from pgsim.query.bounds import score
 from pgsim.query.compile import compile_search
 from pgsim.query.expressions import versions
@@ -24,6 +24,7 @@ from pgsim.query.resolve import (
     find_type,
 )
 from pgsim.query.result import Cursor, Hits, Match, Outside
+from pgsim.types import Metric
 from pgsim.vectors.index import can_hold
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class _Asked:
     request: Request
     prepared: Prepared
     values: dict[str, Any]
+
+    def finds_its_anchors(self, rows: list[Row]) -> bool:
+        """Whether a walk met the rows that it started from, where they belong to the answer; else it lost its way."""
+        request, shape = self.request, self.prepared.shape
+        if around(request) or shape.excluding or shape.where is not None or shape.metric is Metric.COSINE:
+            return True
+        starts = sum(isinstance(anchor, RowAnchor) for anchor in request.anchors)
+        wanted = starts if request.limit is None else min(starts, request.limit)
+        return wanted == 0 or (len(rows) >= wanted and rows[wanted - 1][1] == 0)
 
     def is_few(self, rows: list[Row]) -> bool:
         """Whether an answer is so short that people wonder where the next row lies."""
@@ -102,6 +112,9 @@ class Searcher:
                 try:
                     with self._db.autocommit() as conn:
                         hits = self._answer(conn, remembered, request)
+                except BusyError:
+                    # Cancelled, or out of time: the same once more would take as long again.
+                    raise
                 except PgsimError:
                     # What was remembered may be gone; asked afresh, the same error or a better one comes again.
                     hits = None
@@ -188,7 +201,7 @@ class Searcher:
         known = find_type(conn, self._workspace, name, request.recall)
         check_anchors(len(request.anchors) + len(request.not_anchors), known.max_anchors)
         check_searchable(conn, known.kind, known.min_vectors)
-        cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
+        cursor = None if request.after is None else Cursor.decode(request.after, request.digest(known.kind.id))
         return prepare(conn, self._workspace, known, request, cursor)
 
     def _bind(self, conn: Connection[Any], prepared: Prepared, request: Request) -> _Asked:
@@ -219,7 +232,8 @@ class Searcher:
             ended, outside_id, outside_distance = rows[0][3:6]
             found: list[Row] = [row[:3] for row in rows] if rows[0][0] is not None else []
             # The page is full, or all of the range has been seen: every walk went beyond it.
-            if ended or (request.limit is not None and len(found) > request.limit):
+            settled = ended or (request.limit is not None and len(found) > request.limit)
+            if settled and asked.finds_its_anchors(found):
                 outside = None
                 if outside_id is not None and asked.is_few(found):
                     outside = Outside(outside_id, score(outside_distance, *prepared.known.kind.constants))
@@ -245,7 +259,7 @@ class Searcher:
         if request.limit is not None and len(rows) > request.limit:
             rows = rows[: request.limit]
             if rows:
-                make_next = partial(_cursor, request, rows[-1], half, power)
+                make_next = partial(_cursor, request, prepared.known.kind.id, rows[-1], half, power)
         names = labels(request.anchors)
         total: int | None = None
         if request.count:
@@ -270,8 +284,8 @@ def _busy() -> BusyError:
     return BusyError("the embedding type or its workspace is being changed all the time; search again")
 
 
-def _cursor(request: Request, last: Row, half: float, power: float) -> str:
-    return Cursor(request.digest(), last[1], last[0], half, power).encode()
+def _cursor(request: Request, type_id: int, last: Row, half: float, power: float) -> str:
+    return Cursor(request.digest(type_id), last[1], last[0], half, power).encode()
 
 
 def _versions(conn: Connection[Any], asked: _Asked) -> str | None:

@@ -113,7 +113,8 @@ class Index:
         short, long = self.measured
         if candidates <= short:
             return self.ef_10
-        return min(math.ceil(self.ef_100 * max(candidates / long, 1.0)), MAX_EF_SEARCH)
+        # The two were measured apart, and either may have come out larger.
+        return min(max(self.ef_10, math.ceil(self.ef_100 * max(candidates / long, 1.0))), MAX_EF_SEARCH)
 
     @property
     def candidate_ms(self) -> float:

@@ -21,6 +21,8 @@ from pgsim.vectors.copy import COLUMNS, HEADER, TRAILER, encode
 from pgsim.vectors.index import can_hold, largest_holdable
 
 if TYPE_CHECKING:
+    from typing import LiteralString
+
     from psycopg import Connection
 
     from pgsim.catalog.embedding_types import EmbeddingType
@@ -91,7 +93,7 @@ def load(
             raise ImportRejectedError(report)
         if progress is not None:
             progress("store", report.read, report.read)
-        if loader.mark is not None:
+        if loader.mark is not None and report.inserted + report.updated:
             report.index_seconds += renewal.finish(db, conn, kind, progress=progress, note=note)
     return report
 
@@ -174,7 +176,8 @@ class Loader:
         self._conn, self._kind, self._report = conn, kind, report
         lock_imports(conn, kind, progress)
         self.mark = renewal.begin(db, conn, kind, incoming)
-        lock_partition(conn, kind)
+        # What will be indexed in this transaction is locked for that now: later, two could wait for each other.
+        lock_partition(conn, kind, "row exclusive" if self.mark is None else "share row exclusive")
         self._keys = {"embedding_type_id": kind.id, "workspace_id": kind.workspace_id, "load_mark": self.mark}
         self._scale = index_scale(conn, kind)
         # Lookups by key in tables that have no statistics yet.
@@ -264,10 +267,10 @@ def lock_imports(conn: Connection[Any], kind: EmbeddingType, progress: Progress 
         conn.execute(query("lock_import"), keys)
 
 
-def lock_partition(conn: Connection[Any], kind: EmbeddingType) -> None:
-    """Keep builds of a type's index away until the transaction ends."""
+def lock_partition(conn: Connection[Any], kind: EmbeddingType, mode: LiteralString = "row exclusive") -> None:
+    """Keep builds of a type's index away until the transaction ends, and other writers too where the mode says so."""
     try:
-        conn.execute(sql.SQL("lock table {} in row exclusive mode").format(kind.partition))
+        conn.execute(sql.SQL("lock table {} in {} mode").format(kind.partition, sql.SQL(mode)))
     except psycopg.errors.UndefinedTable:
         raise NotFoundError(f'there is no embedding type "{kind.name}"') from None
 

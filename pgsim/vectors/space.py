@@ -189,8 +189,8 @@ class Space:
                 else:
                     conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
             self.kind = locked(conn, self.kind)
+        drop_replaced(self._db, self.kind)
         if self.kind.index_operand is not None:
-            drop_replaced(self._db, self.kind)
             if is_stale(self.kind, count):
                 note("measuring the recall of the index")
                 _tell(progress, "measure")

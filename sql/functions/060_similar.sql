@@ -116,7 +116,7 @@ begin
     end if;
     ef_search := case
         when candidates <= short_walk then ef_10
-        else least(ceil(ef_100 * greatest(candidates / long_walk, 1)), 1000)
+        else least(greatest(ef_10, ceil(ef_100 * greatest(candidates / long_walk, 1))), 1000)
     end;
     return next;
 end
@@ -317,7 +317,8 @@ begin
                     'select x.* from (select w.data_row_id, count(*) filter (where w.distance > $5)'
                     ' over (rows unbounded preceding) as beyond from w%s w) x where x.beyond <= 20', i
                 ) else format('select data_row_id from w%s', i) end,
-                case when plan.keep < plan.at_most then format(' limit %s', plan.keep) else '' end,
+                case when plan.keep < plan.at_most and cardinality(negatives) = 0 then format(' limit %s', plan.keep)
+                    else '' end,
                 ' where e.load_mark is distinct from ' || kind.unindexed_mark,
                 case kind.index_kind when 'compact' then 'operator(@vector@.<~>)' else operator end
             ), ', ' order by i),
@@ -341,8 +342,12 @@ begin
         ) into found_ids, found_distances, found_anchors, ended
         using positives, negatives, centroid, closest, farthest, max_rows;
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
-        -- A full page, or a range that every walk went beyond.
-        if cardinality(found_ids) = max_rows or ended then
+        -- A full page, or a range that every walk went beyond; and the walks met the rows that they started from, or else
+        -- they lost their way.
+        if (cardinality(found_ids) = max_rows or ended) and (
+            kind.metric = 'cosine' or (combine = 'centroid' and cardinality(anchors) > 1)
+            or coalesce(found_distances[least(cardinality(anchors), max_rows)] = 0, false)
+        ) then
             return query
             select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
             from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)

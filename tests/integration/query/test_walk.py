@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pgsim.app import Catalog
+from pgsim.errors import InvalidInputError
+from pgsim.query.execute import Searcher
 from pgsim.query.plan import BEYOND
 from pgsim.query.request import Request
 
@@ -185,3 +187,48 @@ def test_an_empty_exact_answer_still_notices_a_change(shared: Catalog, vectors: 
     again.add(names, moved)
     assert shared._searcher.search(request)[0].distance == 0
     again.delete()
+
+
+def test_negatives_in_a_range_leave_the_same_rows_in_sql(
+    shared: Catalog, shared_url: str, vectors: NDArray[np.float32]
+) -> None:
+    """What negatives remove does not count towards the rows that a walk takes."""
+    distances = np.abs(vectors - vectors[11]).sum(axis=1)
+    nearest = [f"w{i:05d}" for i in np.argsort(distances)[4:9]]
+    for limit in (3, 10, None):
+        options: dict[str, Any] = {"not_anchors": nearest, "score": (0.5, 1), "limit": limit}
+        found = shared.search("walked", ["w00011"], **options)
+        exact = shared.search("walked", ["w00011"], exact=True, **options)
+        with psycopg.connect(shared_url) as conn:
+            rows = conn.execute(
+                "select data_row_id from pgsim.similar('default', 'walked', array['w00011'], 0.5, 1, %s, %s)",
+                (limit, nearest),
+            ).fetchall()
+        assert [row[0] for row in rows] == [hit.data_row_id for hit in exact]
+        assert found.rows == exact.rows
+
+
+def test_a_walk_that_misses_its_own_anchor_is_finished_exactly(
+    shared: Catalog, shared_url: str, vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a graph of clusters far apart a walk may end in the wrong one, and a range there looks seen to its end."""
+    walk = Searcher._walk
+    monkeypatch.setattr(Searcher, "_walk", lambda *arguments: walk(*arguments)[1:])
+    for limit in (None, 5):
+        hits = shared.search("walked", ["w00021"], score=(0.5, 1), limit=limit)
+        assert hits.complete
+        assert hits.rows == shared.search("walked", ["w00021"], score=(0.5, 1), limit=limit, exact=True).rows
+    # Nothing to go by: a vector, and rows that are left out.
+    assert not shared.search("walked", [vectors[21]], score=(0.5, 1), limit=None).complete
+    assert not shared.search("walked", ["w00021"], score=(0.5, 1), limit=None, exclude_anchors=True).complete
+
+
+def test_a_cursor_belongs_to_the_type_that_it_came_from(shared: Catalog, vectors: NDArray[np.float32]) -> None:
+    names = [f"w{i:05d}" for i in range(1100)]
+    shared.embeddings.create("again", 8).add(names, vectors[:1100, :8])
+    page = shared.search("again", ["w00001"], score=(0, 1), limit=5)
+    shared.embeddings.get("again").delete()
+    shared.embeddings.create("again", 8, metric="cosine").add(names, vectors[:1100, :8])
+    with pytest.raises(InvalidInputError, match="another search"):
+        shared.search("again", ["w00001"], score=(0, 1), limit=5, after=page.next)
+    shared.embeddings.get("again").delete()

@@ -203,3 +203,16 @@ def test_two_large_loads_at_once(catalog: Catalog, conn: Plain, space: Space) ->
     mark = catalog.embeddings.get("e").kind.unindexed_mark
     assert mark is not None
     assert mark not in marks(conn, space)
+
+
+def test_a_load_of_which_nothing_is_taken_leaves_the_index(catalog: Catalog) -> None:
+    catalog.rows.add({"id": name, "asset_type": "text"} for name in NAMES[:THERE])
+    space = catalog.embeddings.create("e", DIMENSIONS)
+    space.add(NAMES[:THERE], np.random.default_rng(1).normal(size=(THERE, DIMENSIONS)))
+    before = space.kind.search_settings["built_at"], space.kind.index_operand
+    unknown = [f"unknown{i}" for i in range(MORE)]
+    report = space.add(unknown, np.random.default_rng(2).normal(size=(MORE, DIMENSIONS)))
+    assert (report.inserted, report.rejected) == (0, MORE)
+    after = catalog.embeddings.get("e").kind
+    assert (after.search_settings["built_at"], after.index_operand) == before
+    assert after.search_settings["recall_10"] > 0
