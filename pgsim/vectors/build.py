@@ -112,9 +112,9 @@ def create(
     schema = db.facts.vector_schema or "public"
     scale = _scale(conn, kind) if graph.kind is IndexKind.HALFVEC else None
     expression = operand(kind.dimensions, scale, schema, kind=graph.kind, type_id=kind.id)
-    set_aside(db, conn, kind)
+    set_aside(conn, kind)
     if graph.kind is IndexKind.COMPACT:
-        _make_function(conn, kind, schema)
+        _replace_function(conn, kind, schema)
     mark = secrets.randbits(62)
     name = index_name(kind)
     statement = sql.SQL(
@@ -166,25 +166,17 @@ def create(
         raise NotFoundError(f'there is no embedding type "{kind.name}"')
 
 
-def set_aside(db: Database, conn: Connection[Any], kind: EmbeddingType) -> None:
-    """Take the index, and the function that it is over, out of their names; others see that when it is committed.
+def set_aside(conn: Connection[Any], kind: EmbeddingType) -> None:
+    """Take the index out of its name, which others see when it is committed, for ``drop_replaced`` to drop then.
 
-    ``drop_replaced`` drops them then: dropping waits for whoever reads from the index, and every later search would
-    wait behind that.
+    Dropping waits for whoever reads from it, and every later search would wait behind that.
     """
-    index, function = index_name(kind), function_name(kind)
-    serial = secrets.token_hex(4)
+    name = index_name(kind)
     conn.execute(
         sql.SQL("alter index if exists {} rename to {}").format(
-            sql.Identifier("pgsim", index), sql.Identifier(f"{index}_old_{serial}")
+            sql.Identifier("pgsim", name), sql.Identifier(f"{name}_old_{secrets.token_hex(4)}")
         )
     )
-    signature = _signature(function, db.facts.vector_schema or "public")
-    row = conn.execute("select to_regprocedure(%s) is not null", (signature.as_string(conn),)).fetchone()
-    if row is not None and row[0]:
-        conn.execute(
-            sql.SQL("alter function {} rename to {}").format(signature, sql.Identifier(f"{function}_old_{serial}"))
-        )
 
 
 def expect(db: Database, conn: Connection[Any], kind: EmbeddingType, graph: Graph, rows: int) -> Estimate:
@@ -249,12 +241,19 @@ def locked(conn: Connection[Any], kind: EmbeddingType) -> EmbeddingType:
     return found
 
 
-def _make_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> None:
+def _replace_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> None:
     """Make the function that a compact index is over: which numbers of a vector lie above the type's mean.
 
-    An index's expression cannot look at a table, so the mean stands in the function's body.
+    An index's expression cannot look at a table, so the mean stands in the function's body. An old index keeps the
+    function that it was built on, by another name; there is one of this name from the first compact index to the type's
+    end, so that a search that began before a build finds what its statement calls.
     """
     name = function_name(kind)
+    signature = _signature(name, schema)
+    row = conn.execute("select to_regprocedure(%s) is not null", (signature.as_string(conn),)).fetchone()
+    if row is not None and row[0]:
+        aside = sql.Identifier(f"{name}_old_{secrets.token_hex(4)}")
+        conn.execute(sql.SQL("alter function {} rename to {}").format(signature, aside))
     statement = "mean_direction" if kind.distance is Metric.COSINE else "mean_vector"
     row = conn.execute(query(statement).format(partition=kind.partition)).fetchone()
     mean: NDArray[np.float32] = np.zeros(kind.dimensions, dtype=np.float32)
@@ -263,7 +262,6 @@ def _make_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> N
     centred = f"{schema}.l2_normalize(x)" if kind.distance is Metric.COSINE else "x"
     numbers = "[" + ",".join(map(str, mean)) + "]"
     body = f"begin return {schema}.binary_quantize({centred} operator({schema}.-) '{numbers}'::{schema}.vector); end"
-    signature = _signature(name, schema)
     conn.execute(
         sql.SQL(
             "create function {}(x {}) returns bit language plpgsql immutable strict parallel safe"
@@ -275,7 +273,7 @@ def _make_function(conn: Connection[Any], kind: EmbeddingType, schema: str) -> N
     owner = conn.execute(query("partition_owner"), {"partition": f"pgsim.embedding_{kind.id}"}).fetchone()
     # Like the partition, so that whoever drops that can drop this.
     if owner is not None:
-        conn.execute(sql.SQL("alter function {} owner to {}").format(signature, sql.SQL(owner[0])))
+        conn.execute(sql.SQL("alter function {} owner to {}").format(signature, sql.Identifier(owner[0])))
 
 
 def _signature(name: str, schema: str) -> sql.Composed:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.db.sql import query
 from pgsim.vectors.index import index_name
+from pgsim.vectors.recall import is_stale
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 #: Share of dead rows from which vacuuming is worth it; the server's own autovacuum begins at the same.
 _DEAD: Final = 0.2
 _DEAD_ROWS: Final = 1000
-#: How much a type may grow before what was measured of its index, or of its distances, is of the past.
-_GROWTH: Final = 2.0
+#: How much a type may grow before what was measured of its distances is of the past.
 _CALIBRATION_GROWTH: Final = 10.0
 
 
@@ -125,20 +126,21 @@ def examine(conn: Connection[Any], kind: EmbeddingType, vectors: int, missing: i
 
 def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, dead: int) -> Advice:
     """Name the first thing that is worth doing."""
-    name = '"' + kind.name.replace('"', r"\"") + '"'
+    name = shlex.quote(kind.name)
     settings, calibration = kind.search_settings, kind.calibration or {}
     if missing and not kind.searchable:
         return Advice("import", f"{missing:,} more vectors are needed before it can be searched")
     if not_indexed:
         why = "no index is over its vectors: it is searched exactly"
         return Advice("build", why, f"pgsim embeddings build {name}")
-    if "target" not in settings or vectors >= _GROWTH * settings.get("measured_vectors", vectors):
+    if kind.index_operand is not None and is_stale(kind, vectors):
         why = "the recall of its index has not been measured since it was built or grew"
         return Advice("recall", why, f"pgsim recall {name} --apply")
-    if any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
+    if kind.index_operand is not None and any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
         why = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
         m = min(2 * int(settings.get("m", 16)), 100)
-        return Advice("build", why, f"pgsim embeddings build {name} --m {m} --ef-construction {max(200, 2 * m)}")
+        finer = f"--m {m} --ef-construction {max(200, 2 * m)}" if kind.indexed.ordered else "--kind halfvec"
+        return Advice("build", why, f"pgsim embeddings build {name} {finer}")
     if dead >= _DEAD_ROWS and dead >= _DEAD * vectors:
         why = f"{dead:,} deleted or replaced vectors lie in its way"
         return Advice("vacuum", why, f'pgsim db psql -- -c "vacuum analyze pgsim.embedding_{kind.id}"')

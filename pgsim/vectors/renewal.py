@@ -85,7 +85,7 @@ def finish(
     except UnindexableError as error:
         # The old index lacks the new rows, so it cannot stay.
         conn.execute("rollback to savepoint renewal")
-        set_aside(db, conn, kind)
+        set_aside(conn, kind)
         conn.execute(query("store_no_index"), {"embedding_type_id": kind.id})
         note(f"warning: {error}")
     return time.perf_counter() - started

@@ -174,21 +174,32 @@ class Space:
 
     def activate(self, *, build_index: bool, progress: Progress | None = None, note: Note = silent) -> None:
         """Take the step to ``searchable`` where there are enough vectors, build a first index, and measure it."""
+        count = self._activate(progress=progress, note=note)
+        if count is not None:
+            self._keep_index(count, build_index=build_index, progress=progress, note=note)
+
+    def _activate(self, *, progress: Progress | None, note: Note) -> int | None:
+        """Take the step to ``searchable`` where there are enough vectors; return their number, else None."""
         with self._db.transaction() as conn:
             self.kind = locked(conn, self.kind)
             count = count_embeddings(conn, self.kind)
-            if not self.kind.searchable:
-                missing = vectors_missing(self.kind, count, self._min_vectors(conn))
-                if missing:
-                    note(f"{missing} more vectors until {self.kind.name} can be searched")
-                    return
-                if self.kind.score_half is None:
-                    note(f"calibrating the score of {self.kind.name}")
-                    _tell(progress, "calibrate")
-                    self._warn(calibrate(conn, self.kind, count), note)
-                else:
-                    conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
+            if self.kind.searchable:
+                return count
+            missing = vectors_missing(self.kind, count, self._min_vectors(conn))
+            if missing:
+                note(f"{missing} more vectors until {self.kind.name} can be searched")
+                return None
+            if self.kind.score_half is None:
+                note(f"calibrating the score of {self.kind.name}")
+                _tell(progress, "calibrate")
+                self._warn(calibrate(conn, self.kind, count), note)
+            else:
+                conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
             self.kind = locked(conn, self.kind)
+        return count
+
+    def _keep_index(self, count: int, *, build_index: bool, progress: Progress | None, note: Note) -> None:
+        """Build a first index, or measure again the one that has grown."""
         drop_replaced(self._db, self.kind)
         if self.kind.index_operand is not None:
             if is_stale(self.kind, count):
@@ -251,8 +262,7 @@ class Space:
         """
         self.kind = refresh(self._db, self.kind)
         graph = Graph.of(self.kind, kind, m, ef_construction)
-        self.activate(build_index=False, progress=progress, note=note)
-        if not self.kind.searchable:
+        if self._activate(progress=progress, note=note) is None:
             with self._db.transaction() as conn:
                 missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))
             raise NotSearchableError(

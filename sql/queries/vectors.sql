@@ -122,7 +122,7 @@ from (select to_regclass(%(partition)s)::oid, to_regclass(%(index)s)::oid) t (oi
 left join pg_catalog.pg_index i on i.indexrelid = t.index;
 
 -- name: partition_owner
-select pg_catalog.quote_ident(r.rolname)
+select r.rolname
 from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner
 where c.oid = %(partition)s::regclass;
 

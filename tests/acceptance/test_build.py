@@ -64,7 +64,7 @@ def test_health_is_shown(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
     shown = pgsim("embeddings", "show", "e").out
     assert "1,500 not indexed" in shown
     command = pgsim.json("embeddings", "show", "e")["health"]["advice"]["command"]
-    assert command == 'pgsim embeddings build "e"'
+    assert command == "pgsim embeddings build e"
     assert f"({command})" in shown
     pgsim("embeddings", "build", "e")
     health = pgsim.json("embeddings", "show", "e")["health"]

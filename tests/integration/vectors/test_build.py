@@ -119,8 +119,10 @@ def test_a_compact_index_brings_its_function_and_takes_it_along(catalog: Catalog
     share = np.mean([[bit == "1" for bit in row[0]] for row in bits], axis=0)
     assert np.all((share > 0.4) & (share < 0.6))
     space.build(kind="halfvec")
-    assert functions(conn) == []
+    # A search that began before calls it yet.
+    assert functions(conn) == [name]
     space.build(kind="compact")
+    assert functions(conn) == [name]
     space.delete()
     conn.execute("select pgsim.drop_retired()")
     assert functions(conn) == []
@@ -170,6 +172,44 @@ def test_a_search_does_not_wait_for_a_build(catalog: Catalog, space: Space) -> N
         assert hits[0].data_row_id == "r1"
         answered += thread.is_alive()
     assert answered > 5
+
+
+def test_searches_while_the_kind_changes(catalog: Catalog, conn: Plain, space: Space) -> None:
+    """By those who remember the type, those who do not, and in SQL: nobody meets what is gone."""
+    assert walks(catalog, space)
+    over = threading.Event()
+    failures: list[Any] = []
+    answered = {"remembered": 0, "fresh": 0, "sql": 0}
+
+    def search(way: str) -> None:
+        while not over.is_set():
+            try:
+                if way == "sql":
+                    with catalog.db.transaction() as other:
+                        found = other.execute("select data_row_id from pgsim.similar('default', 'e', '{r9}', 0, 1, 3)")
+                        ids = [row[0] for row in found.fetchall()]
+                else:
+                    searched = catalog if way == "remembered" else Catalog(catalog.db, "default")
+                    ids = [hit.data_row_id for hit in searched.search("e", ["r9"], score=(0, 1), limit=3)]
+                assert len(ids) == 3
+                assert ids[0] == "r9"
+                answered[way] += 1
+            except BaseException as error:
+                failures.append((way, error))
+                return
+
+    threads = [threading.Thread(target=search, args=(way,)) for way in answered]
+    for thread in threads:
+        thread.start()
+    for kind in ("compact", "compact", "float32", "compact", "halfvec"):
+        space.build(kind=kind)
+        assert walks(catalog, space)
+    over.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert failures == []
+    assert min(answered.values()) > 5
 
 
 def test_a_long_reader_holds_nobody_up(catalog: Catalog, conn: Plain, space: Space, database_url: str) -> None:
@@ -288,7 +328,7 @@ def test_health(catalog: Catalog, conn: Plain, names: list[str]) -> None:
     health = space.health()
     assert (health.vectors, health.not_indexed, health.vectors_at_build) == (1200, 1200, None)
     assert health.vectors_at_calibration == 1200
-    assert (health.advice.do, health.advice.command) == ("build", 'pgsim embeddings build "h"')
+    assert (health.advice.do, health.advice.command) == ("build", "pgsim embeddings build h")
 
     space.build()
     health = space.health()
@@ -320,9 +360,9 @@ def test_health(catalog: Catalog, conn: Plain, names: list[str]) -> None:
 
     settings = space.kind.search_settings
     space.apply_settings({**settings, "measured_vectors": 600})
-    assert (space.health().advice.do, space.health().advice.command) == ("recall", 'pgsim recall "h" --apply')
+    assert (space.health().advice.do, space.health().advice.command) == ("recall", "pgsim recall h --apply")
     space.apply_settings({key: value for key, value in settings.items() if key != "ef_search_100"})
-    assert space.health().advice.command == 'pgsim embeddings build "h" --m 32 --ef-construction 200'
+    assert space.health().advice.command == "pgsim embeddings build h --m 32 --ef-construction 200"
     space.apply_settings(settings)
 
     conn.execute("update pgsim.embedding_type set calibration = jsonb_set(calibration, '{vectors}', '100')")
