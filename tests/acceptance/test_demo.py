@@ -74,8 +74,9 @@ def test_tells_the_story_twice_and_every_printed_command_is_true(database_url: s
     assert typed_again.returncode == 0, typed_again.stderr
     assert _rows(database_url, "select data_row_id from ws_demo.suspects order by score desc") == slice_rows
     written = json.loads((tmp_path / "out" / "hits.json").read_text(encoding="utf-8"))
-    # What a plan costs was measured anew.
-    assert {**written, "plan": None} == {**json.loads(hits), "plan": None}
+    # What a plan costs was measured anew, and a cursor belongs to the type that it came from.
+    other = {"plan": None, "next": None}
+    assert written | other == json.loads(hits) | other
 
 
 def test_touches_no_workspace_but_its_own(database_url: str, tmp_path: Path) -> None:

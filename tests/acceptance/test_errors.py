@@ -174,7 +174,7 @@ def test_an_import_that_is_interrupted_leaves_everything_as_it_was(pgsim: Cli, m
     from pgsim.catalog import row_import
 
     def lines(*_: object, **__: object) -> object:
-        def read(reject: object) -> object:
+        def read(*_: object) -> object:
             yield 1, b'{"id": "a", "asset_type": "image"}'
             raise KeyboardInterrupt
 
