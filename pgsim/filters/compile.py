@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, DateTime, Numeric, Text, and_, any_, case, cast, not_, or_
+from sqlalchemy import Boolean, ColumnElement, DateTime, Numeric, Text, and_, any_, case, cast, not_, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from pgsim.errors import InvalidInputError
@@ -68,6 +68,9 @@ class Context:
         From the name to the condition; without it, such a leaf is refused.
     similar : callable, optional
         From the similarity clause, and whether it has to tell false from null, to the condition.
+    few : bool
+        Whether few rows are known to pass. Then the server's planner does not get to see what metadata is equal to: it
+        would plan each statement anew, which takes longer than to look such rows up.
     """
 
     row: Any
@@ -77,6 +80,7 @@ class Context:
     in_slice: Callable[[str], Condition] | None = None
     in_batch: Callable[[str], Condition] | None = None
     similar: Callable[[SimilarityClause, bool], Condition] | None = None
+    few: bool = False
 
 
 def compile_filter(root: Filter | Node, context: Context) -> Condition:
@@ -226,16 +230,20 @@ class _JsonLeaf:
             natives = [_native(value, kind) for value in members]
             left, sql_type = metadata.ordered(row, self.field, kind), _sql_type(kind)
             if len(natives) == 1:
-                return left == bound(natives[0], sql_type)
+                return left == self._value(bound(natives[0], sql_type))
             return left == any_(bound_list(natives, sql_type))
         documents = [_json(self.field, value) for value in members]
         if len(documents) == 1:
-            right: Any = cast(bound(documents[0], Text()), JSONB)
+            right: Any = self._value(cast(bound(documents[0], Text()), JSONB))
         else:
             right = any_(cast(bound_list(documents, Text()), ARRAY(JSONB)))
         contained = metadata.json_column(row, self.field).bool_op("@>")(right)
         # Containment is what the GIN index serves, and is false for null: that only a "not" above would notice.
         return case((metadata.is_json(row, self.field, kind.value), contained)) if self.exact else contained
+
+    def _value(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Keep a value from the server's planner, where few rows are known to pass."""
+        return select(value).scalar_subquery() if self.context.few else value
 
     @property
     def _declared(self) -> Declared | None:

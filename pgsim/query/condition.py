@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def compile_where(
-    conn: Connection[Any], workspace: Workspace, where: Filter | None
+    conn: Connection[Any], workspace: Workspace, where: Filter | None, *, few: bool = False
 ) -> tuple[str | None, dict[str, Any]]:
-    """Print a condition over ``data_row r``.
+    """Print a condition over ``data_row r``; ``few`` where few rows are known to pass.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def compile_where(
     if where.names_others:
         # What a name stands for can change, and an anchor's vector too.
         return print_sql(compile_filter(where, context(conn, workspace, aliased(DataRow, name="r"))))
-    text, values = _print_once(where.text, _declared(conn, workspace, where))
+    text, values = _print_once(where.text, _declared(conn, workspace, where), few=few)
     return text, dict(values)
 
 
@@ -54,7 +54,7 @@ def _declared(conn: Connection[Any], workspace: Workspace, where: Filter) -> fro
 
 
 @lru_cache(maxsize=256)
-def _print_once(where: str, fields: frozenset[tuple[str, Declared]]) -> tuple[str, dict[str, Any]]:
+def _print_once(where: str, fields: frozenset[tuple[str, Declared]], *, few: bool) -> tuple[str, dict[str, Any]]:
     from sqlalchemy.orm import aliased
 
     from pgsim.filters.compile import Context, compile_filter
@@ -63,5 +63,5 @@ def _print_once(where: str, fields: frozenset[tuple[str, Declared]]) -> tuple[st
 
     # Keyed by its JSON: as Python objects, 1 and true would be the same condition.
     return print_sql(
-        compile_filter(Filter.from_json(where), Context(row=aliased(DataRow, name="r"), fields=dict(fields)))
+        compile_filter(Filter.from_json(where), Context(row=aliased(DataRow, name="r"), fields=dict(fields), few=few))
     )

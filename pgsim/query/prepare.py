@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _SAMPLED_ROWS: Final = 3000
 _MIN_SAMPLE: Final = 300
 _BELIEVED_SECONDS: Final = 60.0
+#: So many rows are looked up one by one, whatever else the server could do.
+_FEW_ROWS: Final = 2000
 
 Key = tuple[object, ...]
 
@@ -161,7 +163,12 @@ def prepare(
     plan = choose(asked)
     if where is not None and plan.name == "index":
         # Conditions only make the index dearer and an exact answer cheaper.
-        plan = choose(replace(asked, share=_share(conn, known, where, values)))
+        share = _share(conn, known, where, values)
+        plan = choose(replace(asked, share=share))
+        if plan.name != "index" and share * known.vectors <= _FEW_ROWS:
+            where, few = compile_where(conn, workspace, request.where, few=True)
+            values |= few
+            shape = replace(shape, where=where)
     walk, settings = "", {}
     if plan.name == "index":
         walked = replace(

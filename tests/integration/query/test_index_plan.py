@@ -296,3 +296,20 @@ def test_a_searcher_notices_what_changed_since(shared: Catalog, spaces: dict[str
     finally:
         with shared.db.transaction() as conn:
             conn.execute("update pgsim.embedding_type set score_half = %s where id = %s", (half, space.id))
+
+
+def test_a_condition_that_few_rows_pass_is_not_planned_anew_each_time(
+    shared: Catalog, spaces: dict[str, NDArray[np.float32]]
+) -> None:
+    shared.rows.add({"id": f"r{i}", "metadata": {"of a thousand": i % 1000}} for i in range(COUNT))
+    where = """metadata."of a thousand" = 7"""
+    for _ in range(12):
+        hits = shared.search("plain", ["r7"], score=(0, 1), where=where)
+    assert {hit.data_row_id for hit in hits} >= {f"r{i}" for i in range(1007, COUNT, 1000)}
+    assert hits.plan["name"] == "exact"
+    with shared.db.autocommit() as conn:
+        # The connection that searched last is lent first.
+        plans = conn.execute(
+            "select generic_plans from pg_prepared_statements where statement like '%SELECT CAST(%' and generic_plans > 0"
+        ).fetchall()
+    assert plans
