@@ -12,12 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.cases import CASES, Bench, growth, loading, tell
+from benchmarks.cases import CASES as SEARCHES
+from benchmarks.cases import Bench, growth, loading, tell
 from benchmarks.contestants import NAMES, Contestant, FailedError, open_contestant
 from benchmarks.data import CENTRES, INTRINSIC, NOISE, SPREAD, Data
 from benchmarks.report import Report
 from benchmarks.server import facts, fresh_schema, own_database
+from benchmarks.slices import slices
 
+CASES = {**SEARCHES, "slices": slices}
 _RESULTS = Path(__file__).parent / "results"
 #: At a million vectors only these take part, unless others are named: the rest would not fit the machine's memory.
 _FULL_NAMES = ("pgsim", "pgvector")

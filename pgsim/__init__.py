@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pgsim.query.request import Request
     from pgsim.query.result import Hits, Match
     from pgsim.query.selectable import similar
+    from pgsim.slices.revise import Revision
     from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {
     "Hits": "pgsim.query.result",
     "Match": "pgsim.query.result",
     "similar": "pgsim.query.selectable",
+    "Revision": "pgsim.slices.revise",
     "DataRow": "pgsim.tables",
     "Embedding": "pgsim.tables",
     "EmbeddingType": "pgsim.tables",
@@ -44,6 +46,7 @@ __all__ = [
     "MetadataField",
     "PgsimError",
     "Request",
+    "Revision",
     "Slice",
     "Workspace",
     "connect",

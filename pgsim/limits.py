@@ -28,3 +28,6 @@ WORKSPACE_LIMITS: Final = (
     "max_slices",
     "max_batch_rows",
 )
+
+#: With more rows in range than this, a slice computes on read; `pgsim.max_slice_matches()` says the same.
+MAX_KEPT_ROWS: Final = 100_000

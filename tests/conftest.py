@@ -42,6 +42,19 @@ def home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A short folder that other users may pass through; pytest's own is private, so root's server could not enter."""
+    folder = Path(tempfile.mkdtemp(prefix="pgsim-test-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        for data in [*folder.glob(f"*/{embedded.DATA}"), *folder.glob(f"*/*/{embedded.DATA}")]:
+            embedded.stop(data.parent)
+        shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
 def server_url(home: Path) -> str:
     """Address of the embedded server's maintenance database."""

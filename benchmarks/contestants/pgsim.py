@@ -42,7 +42,7 @@ class Pgsim:
     name = "pgsim"
 
     def __init__(self, url: str, options: Any) -> None:
-        self._url, self._options = url, options
+        self.url, self._options = url, options
         self.versions = {"pgsim": pgsim.__version__}
         self.catalog = Catalog.open(Config.load({}, database_url=url))
         self.space: Space | None = None
@@ -73,7 +73,7 @@ class Pgsim:
                 self.space = space
             else:
                 space.delete()
-        with connect(self._url) as conn:
+        with connect(self.url) as conn:
             for table in ("data_row", f"embedding_{self._space.id}"):
                 conn.execute(f"vacuum analyze pgsim.{table}")
         return {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
@@ -93,7 +93,7 @@ class Pgsim:
         space = self.catalog.embeddings.create("bare", data.dimensions)
         path = data.copy_file("bare", (space.id, self.catalog.workspace.id))
         self._settle()
-        with connect(self._url) as conn:
+        with connect(self.url) as conn:
             started = time.perf_counter()
             columns = "(embedding_type_id, workspace_id, data_row_id, vector)"
             copying = f"copy pgsim.embedding_{space.id} {columns} from stdin (format binary)"
@@ -110,7 +110,7 @@ class Pgsim:
         path = data.ndjson(min(data.size, self._options.ndjson_rows))
         space = self.catalog.embeddings.create("memory", data.dimensions)
         command = [sys.executable, "-m", "pgsim", "--json", "embeddings", "import", space.name, str(path), "--no-index"]
-        environment = {**os.environ, "PGSIM_DATABASE_URL": self._url}
+        environment = {**os.environ, "PGSIM_DATABASE_URL": self.url}
         environment.pop("PGSIM_WORKSPACE", None)
         # Not getrusage: it counts what the parent had when it forked.
         peak = None
@@ -129,7 +129,7 @@ class Pgsim:
         return peak
 
     def _settle(self) -> None:
-        with connect(self._url) as conn:
+        with connect(self.url) as conn:
             conn.execute("checkpoint")
 
     @property
@@ -147,7 +147,7 @@ class Pgsim:
         """Build the same index on the same table by a bare statement, and drop it."""
         kind = self._space.kind
         expression = operand(kind.dimensions, 1, self.catalog.db.facts.vector_schema or "public") % "vector"
-        with connect(self._url) as conn:
+        with connect(self.url) as conn:
             started = time.perf_counter()
             conn.execute(
                 f"create index bare on pgsim.embedding_{kind.id} using hnsw (({expression}) halfvec_l1_ops)"
@@ -167,7 +167,7 @@ class Pgsim:
         rates: dict[str, list[float]] = {}
         for _ in range(self._options.repeats):
             started = time.perf_counter()
-            with connect(self._url) as conn, (data.folder / "out.copy").open("wb") as file:
+            with connect(self.url) as conn, (data.folder / "out.copy").open("wb") as file:
                 copying = f"copy (select data_row_id, vector from pgsim.embedding_{self._space.id}) to stdout"
                 with conn.cursor().copy(f"{copying} (format binary)") as copy:
                     for block in copy:
@@ -214,8 +214,8 @@ class Pgsim:
             )
             condition = covered(self._space.kind.unindexed_mark, "e.")
             tables = Tables(f"{partition} e", "e.data_row_id", joined, condition)
-            self._statements = Statements(self._url, tables, self._space.kind.dimensions, "SQL by hand, pgsim's tables")
-            self._plain = connect(self._url)
+            self._statements = Statements(self.url, tables, self._space.kind.dimensions, "SQL by hand, pgsim's tables")
+            self._plain = connect(self.url)
         similar = Method("pgsim.similar()", self._similar, frozenset({"row", "anchors", "many"}))
         every = frozenset({"vector", "row", "range", "filtered", "anchors", "many"})
         return [Method("pgsim", self.answer, every), similar, *self._statements.methods()]

@@ -237,6 +237,9 @@ class Rows:
             conn.execute("set local lock_timeout = '500ms'")
             # The types before the rows, as an import of vectors takes them.
             types = conn.execute(query("hold_embedding_types"), values).fetchall()
+            if force:
+                # And the slices, which may have to change.
+                conn.execute(query("lock_slices"), values)
             # A slice that is being made on one of these rows is waited for here, or waits and finds the row gone.
             found = {row[0] for row in conn.execute(query("lock_rows"), values).fetchall()}
             if len(found) < len(wanted):

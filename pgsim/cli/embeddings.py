@@ -196,12 +196,13 @@ def calibrate(ctx: typer.Context, name: Type) -> None:
     with state.catalog() as catalog:
         space = catalog.embeddings.get(name)
         measured = space.calibrate(note=state.note)
-        document = space.to_json()
-    state.emit(
-        document,
+        slices = space.dependants()
+        document = {**space.to_json(), "slices": slices}
+    text = (
         f"score half {measured.half:.6g}, power {measured.power:.4g}, from {measured.pairs:,} pairs of"
-        f" {measured.rows:,} rows",
+        f" {measured.rows:,} rows"
     )
+    state.emit(document, text + (f"; brought up to date: slices {', '.join(slices)}" if slices else ""))
 
 
 @app.command()

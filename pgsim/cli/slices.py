@@ -13,28 +13,51 @@ from pgsim.limits import DEFAULT_SEARCH_LIMIT
 
 if TYPE_CHECKING:
     from pgsim.cli.state import State
+    from pgsim.slices.revise import Revision
 
 app = typer.Typer(no_args_is_help=True, help="Slices: named filters, each also a SQL view.")
 
 Name = Annotated[str, typer.Argument(metavar="S", help="Name or id of the slice.", show_default=False)]
 
 
+Description = Annotated[str | None, typer.Option(help="What the slice is for.", show_default=False)]
+Combine = Annotated[
+    str | None, typer.Option(help="nearest (default), mean or centroid.", metavar="HOW", show_default=False)
+]
+DropWhere = Annotated[bool, typer.Option("--no-where", help="Drop the conditions that there were.")]
+Excluding = Annotated[
+    bool | None,
+    typer.Option("--exclude-anchors/--include-anchors", help="Leave anchor rows out, or not.", show_default=False),
+]
+
+
 @app.command()
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="3 to 30 characters.", show_default=False)],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Another slice to start from: what is given here replaces its parts.", metavar="S",
+            show_default=False,
+        ),
+    ] = None,
     embedding: options.Embedding = None,
     anchors: options.Anchors = None,
     not_anchors: options.NotAnchors = None,
     vectors: options.Vectors = None,
-    combine: options.CombineOption = "nearest",
+    combine: Combine = None,
     min_score: options.MinScore = None,
     max_score: options.MaxScore = None,
     where: options.Where = None,
+    drop_where: DropWhere = False,
     filter_json: options.FilterOption = None,
     score_from: options.ScoreFrom = None,
-    exclude_anchors: options.ExcludeAnchors = False,
-    description: Annotated[str | None, typer.Option(help="What the slice is for.", show_default=False)] = None,
+    exclude_anchors: Excluding = None,
+    description: Description = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Compute the rows in range on read, instead of keeping them.")
+    ] = False,
     limit: Annotated[str | None, typer.Option(hidden=True)] = None,
     order: Annotated[str | None, typer.Option(hidden=True)] = None,
     after: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -42,9 +65,9 @@ def create(
     exact: Annotated[bool, typer.Option("--exact", hidden=True)] = False,
     recall: Annotated[str | None, typer.Option(hidden=True)] = None,
     explain: Annotated[bool, typer.Option("--explain", hidden=True)] = False,
-) -> None:
-    """Keep a search, or a condition alone, as a slice."""
-    from pgsim.query.request import Request
+) -> None:  # fmt: skip
+    """Keep a search, or a condition alone, as a slice; or save another slice as a new one."""
+    from pgsim.slices.revise import revise
 
     state: State = ctx.obj
     refused = {
@@ -54,23 +77,154 @@ def create(
     for option, value in refused.items():
         if value:
             raise InvalidInputError(f"a slice holds a condition, and all of its rows: {option} is no part of one")
-    positive = options.read_anchors(anchors, vectors)
-    condition = options.read_filter(where, filter_json, score_from)
-    if condition is None and not (positive or not_anchors or embedding):
-        raise InvalidInputError("a slice needs a condition: --anchor ID, --vector FILE, --where W or --filter JSON")
-    request = Request.of(
-        positive,
-        not_anchors or [],
-        embedding=embedding,
-        combine=combine,
-        score=options.read_score(min_score, max_score),
-        where=condition,
-        exclude_anchors=exclude_anchors,
-    )
+    revision = _revision(
+        embedding, anchors, not_anchors, vectors, combine, min_score, max_score, where, drop_where, filter_json,
+        score_from, exclude_anchors,
+    )  # fmt: skip
     with state.catalog() as catalog:
-        record = catalog.slices.create(name, request, description=description)
+        base = None if source is None else catalog.slices.get(source)
+        condition = revise(None if base is None else base.filter, revision)
+        if description is None and base is not None:
+            description = base.description
+        live = live or (base is not None and base.live)
+        record = catalog.slices.create(name, condition, description=description, live=live)
         document = catalog.slices.to_json(record)
     state.emit(document, f"slice {record.name} made; read it as {document['view']}")
+
+
+@app.command()
+def update(
+    ctx: typer.Context,
+    name: Name,
+    embedding: options.Embedding = None,
+    anchors: options.Anchors = None,
+    not_anchors: options.NotAnchors = None,
+    vectors: options.Vectors = None,
+    combine: Combine = None,
+    min_score: options.MinScore = None,
+    max_score: options.MaxScore = None,
+    where: options.Where = None,
+    drop_where: DropWhere = False,
+    filter_json: options.FilterOption = None,
+    score_from: options.ScoreFrom = None,
+    exclude_anchors: Excluding = None,
+    description: Description = None,
+    live: Annotated[
+        bool | None,
+        typer.Option("--live/--kept", help="Compute the rows in range on read, or keep them.", show_default=False),
+    ] = None,
+) -> None:
+    """Change a slice in place: what is given replaces its part, the rest stays as it is."""
+    state: State = ctx.obj
+    revision = _revision(
+        embedding, anchors, not_anchors, vectors, combine, min_score, max_score, where, drop_where, filter_json,
+        score_from, exclude_anchors,
+    )  # fmt: skip
+    with state.catalog() as catalog:
+        record = catalog.slices.update(name, revision, description=description, live=live)
+        document = catalog.slices.to_json(record)
+    state.emit(document, f"slice {record.name} changed; read it as {document['view']}")
+
+
+def _revision(
+    embedding: str | None,
+    anchors: list[str] | None,
+    not_anchors: list[str] | None,
+    vectors: list[str] | None,
+    combine: str | None,
+    min_score: float | None,
+    max_score: float | None,
+    where: str | None,
+    drop_where: bool,
+    filter_json: str | None,
+    score_from: str | None,
+    exclude_anchors: bool | None,
+) -> Revision:
+    from pgsim.slices.revise import Revision
+
+    return Revision(
+        anchors=options.read_anchors(anchors, vectors) or None,
+        not_anchors=not_anchors or None,
+        embedding=embedding,
+        combine=combine,
+        min_score=min_score,
+        max_score=max_score,
+        exclude_anchors=exclude_anchors,
+        where=options.read_filter(where, filter_json, score_from),
+        drop_where=drop_where,
+    )
+
+
+@app.command()
+def rename(
+    ctx: typer.Context,
+    name: Name,
+    new_name: Annotated[str, typer.Argument(metavar="NAME", help="3 to 30 characters.", show_default=False)],
+) -> None:
+    """Give a slice another name; its view and the slices that refer to it follow."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        document = catalog.slices.to_json(catalog.slices.rename(name, new_name))
+    state.emit(document, f"slice {document['name']}; read it as {document['view']}")
+
+
+@app.command()
+def anchors(
+    ctx: typer.Context,
+    name: Name,
+    add: Annotated[
+        list[str] | None, typer.Option(help="A data row to resemble; repeat for more.", metavar="ID")
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="An anchor of either kind; repeat for more.", metavar="ID")
+    ] = None,
+) -> None:
+    """List the anchors of a slice, or add and remove some."""
+    from pgsim.cli.render import table
+    from pgsim.slices.revise import anchor_names
+
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        if add or remove:
+            record = catalog.slices.anchors(name, add=add or [], remove=remove or [])
+        else:
+            record = catalog.slices.get(name)
+        positive, negative = anchor_names(record.filter)
+    document = {"name": record.name, "anchors": positive, "not_anchors": negative}
+    cells = [[anchor, "positive"] for anchor in positive] + [[anchor, "negative"] for anchor in negative]
+    state.emit(document, table(["anchor", "kind"], cells))
+
+
+@app.command()
+def history(
+    ctx: typer.Context,
+    name: Name,
+    since: Annotated[
+        str | None,
+        typer.Option(help="None earlier than this, as 2026-01-31T12:00:00Z.", metavar="T", show_default=False),
+    ] = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Changes at most, or none (default: 100).", metavar="N", show_default=False)
+    ] = None,
+    forget: Annotated[
+        str | None, typer.Option(help="Delete what is earlier than this instead.", metavar="T", show_default=False)
+    ] = None,
+) -> None:
+    """Show what came into the range of a slice's anchors and went out of it: the latest changes, oldest first."""
+    from pgsim.cli.render import table
+
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        if forget is not None:
+            if since is not None or limit is not None:
+                raise InvalidInputError("--forget deletes and shows nothing; give it alone")
+            number = catalog.slices.forget_history(name, forget)
+            state.emit({"forgotten": number}, f"{number:,} changes forgotten")
+            return
+        changes = catalog.slices.history(name, since=since, limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT))
+    rows = [[c.at.isoformat(timespec="seconds"), c.change, c.data_row_id, c.cause] for c in changes]
+    text = table(["at", "change", "data row", "cause"], rows) if rows else "no changes"
+    state.emit([change.to_json() for change in changes], text)
 
 
 @app.command("list")
@@ -81,19 +235,21 @@ def list_(ctx: typer.Context) -> None:
     state: State = ctx.obj
     with state.catalog() as catalog:
         documents = [catalog.slices.to_json(record) for record in catalog.slices.list()]
-    rows = [[d["id"], d["name"], d["view"], d["description"] or ""] for d in documents]
-    state.emit(documents, table(["id", "name", "view", "description"], rows))
+    rows = [[d["id"], d["name"], d["view"], d["kept"], d["description"] or ""] for d in documents]
+    state.emit(documents, table(["id", "name", "view", "kept", "description"], rows))
 
 
 @app.command()
 def show(ctx: typer.Context, name: Name) -> None:
-    """Show a slice: its definition and its view."""
+    """Show a slice: its definition, its view, and whether its rows are kept or computed on read."""
     from pgsim.cli.render import safe
 
     state: State = ctx.obj
     with state.catalog() as catalog:
         document = catalog.slices.to_json(catalog.slices.get(name))
     lines = [f"{key:<12} {safe(str(document[key]))}" for key in ("id", "name", "view", "description", "created_at")]
+    why = f": {document['why']}" if document["why"] else ""
+    lines.append(f"{'kept':<12} {safe(document['kept'] + why)}")
     lines.append("definition")
     lines.append(safe(json.dumps(document["definition"], indent=2, ensure_ascii=False), newlines=True))
     state.emit(document, "\n".join(lines))

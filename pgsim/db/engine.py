@@ -191,6 +191,8 @@ class Database:
                 self._facts, self._adapters = facts, adapters
             else:
                 set_session(conn, self._facts)
+            # Whatever the server's default: statements after a lock must see what it waited for.
+            conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         except BaseException:
             conn.close()
             raise

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
@@ -22,10 +21,15 @@ from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Similar, walk
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.filters.values import clean
 from pgsim.query.clause_search import clause_request, clause_type, read_clause
-from pgsim.query.execute import Searcher
+from pgsim.query.execute import FEW_ROWS, Searcher
 from pgsim.query.request import Request
 from pgsim.query.result import Hits, Match
+from pgsim.slices import neighbourhood
 from pgsim.slices.definition import define, release_anchors, search_clause
+from pgsim.slices.history import Change, forget_history, read_history
+from pgsim.slices.publish import publish
+from pgsim.slices.record import COLUMNS, SliceRecord, find_slice, get_slice, lock_slice
+from pgsim.slices.revise import Revision, change_anchors, revise
 from pgsim.slices.view import schema_name, select_rows
 
 if TYPE_CHECKING:
@@ -36,32 +40,8 @@ if TYPE_CHECKING:
 
 # `list` is a method below, and would be taken for it in annotations.
 Names = list[str]
-
-_VIEW_COMMENTS = {
-    "data_row_id": "The row's id.",
-    "asset_type": "Kind of asset.",
-    "uri": "Where the asset is.",
-    "dataset": "The dataset the asset came with.",
-    "metadata": "The user's own fields.",
-    "created_at": "When the row was made.",
-    "score": "Similarity to the anchors of the clause that gives the score, in [0, 1]; null without one.",
-    "nearest_anchor": "The individually nearest positive anchor of that clause.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SliceRecord:
-    """A slice as stored."""
-
-    id: int
-    name: str
-    description: str | None
-    definition: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
-
-
-_COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(SliceRecord))
+Changes = list[Change]
+Condition = Request | Filter | Mapping[str, Any] | str
 
 
 class Slices:
@@ -84,12 +64,14 @@ class Slices:
             "view": self.view(record),
             "description": record.description,
             "definition": record.definition,
+            "kept": "table" if record.kept else "live",
+            "why": record.why_live,
             "created_at": record.created_at.isoformat(),
             "updated_at": record.updated_at.isoformat(),
         }
 
     def create(
-        self, name: str, condition: Request | Filter | Mapping[str, Any] | str, *, description: str | None = None
+        self, name: str, condition: Condition, *, description: str | None = None, live: bool = False
     ) -> SliceRecord:
         """Keep a search or a filter as a slice.
 
@@ -101,6 +83,8 @@ class Slices:
             What is in the slice; a search's limit, order and cursor are no part of it.
         description : str, optional
             What the slice is for.
+        live : bool
+            Compute the rows in range of the anchors on read, instead of keeping them.
 
         Raises
         ------
@@ -111,6 +95,7 @@ class Slices:
         check_name(name)
         own, where = self._read(condition)
         with self._db.transaction() as conn:
+            conn.execute(query("lock_slices"), {"workspace_id": self._workspace.id})
             definition = self._settle(conn, own, where)
             values = {
                 "workspace_id": self._workspace.id,
@@ -118,11 +103,103 @@ class Slices:
                 "description": description,
                 "definition": Jsonb(definition.to_json()),
             }
-            with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
-                record = cursor.execute(query("insert_slice").format(columns=_COLUMNS), values).fetchone()
-            assert record is not None  # noqa: S101 - insert ... returning
-            self._attach(conn, record, definition)
-        return record
+            row = conn.execute(query("insert_slice"), values).fetchone()
+            assert row is not None  # noqa: S101 - insert ... returning
+            return self._attach(conn, get_slice(conn, row[0]), definition, live=live)
+
+    def update(
+        self,
+        name: str | int,
+        condition: Condition | Revision | None = None,
+        *,
+        description: str | None = None,
+        live: bool | None = None,
+    ) -> SliceRecord:
+        """Change a slice in place; its view and whoever may read it stay.
+
+        Parameters
+        ----------
+        name : str or int
+            The slice.
+        condition : Request, Filter, JSON tree, text or Revision, optional
+            What is in the slice from now on, or the parts of that which change.
+        description : str, optional
+            What the slice is for.
+        live : bool, optional
+            Whether to compute the rows in range of the anchors on read, instead of keeping them.
+
+        Raises
+        ------
+        InvalidInputError
+            A condition that cannot be a slice's, or that leads back to this slice.
+        NotFoundError, LimitError, NotSearchableError
+        """
+        with self._db.transaction() as conn:
+            record = self._held(conn, name)
+            if condition is None or isinstance(condition, Revision):
+                condition = revise(record.filter, condition or Revision())
+            own, where = self._read(condition)
+            definition = self._settle(conn, own, where)
+            return self._change(conn, record, definition, description=description, live=live)
+
+    def anchors(self, name: str | int, *, add: Iterable[Any] = (), remove: Iterable[str] = ()) -> SliceRecord:
+        """Add positive anchors to a slice and remove anchors of either kind, in place.
+
+        Parameters
+        ----------
+        name : str or int
+            The slice.
+        add : iterable of str, int or array_like
+            Ids of data rows, or vectors of shape (d,).
+        remove : iterable of str
+            Ids of data rows; vectors are ``vector:1``, ``vector:2`` in turn.
+
+        Raises
+        ------
+        InvalidInputError
+            No positive anchor would be left, or one is there already.
+        NotFoundError, LimitError
+        """
+        add, remove = tuple(add), tuple(remove)
+        with self._db.transaction() as conn:
+            record = self._held(conn, name)
+            definition = self._settle(conn, None, change_anchors(record.filter, add, remove))
+            return self._change(conn, record, definition, cause="anchor")
+
+    def rename(self, name: str | int, new_name: str) -> SliceRecord:
+        """Give a slice another name; its view and the slices that refer to it follow.
+
+        Raises
+        ------
+        InvalidInputError, AlreadyExistsError, NotFoundError
+        """
+        check_name(new_name)
+        with self._db.transaction() as conn:
+            record = self._held(conn, name)
+            conn.execute(query("rename_slice"), {"slice_id": record.id, "name": new_name})
+            return get_slice(conn, record.id)
+
+    def _held(self, conn: Connection[Any], name: str | int) -> SliceRecord:
+        """Find a slice, and hold it until the transaction ends, and with it those that it may refer to."""
+        conn.execute(query("lock_slices"), {"workspace_id": self._workspace.id})
+        return lock_slice(conn, find_slice(conn, self._workspace, name).id)
+
+    def _change(
+        self,
+        conn: Connection[Any],
+        record: SliceRecord,
+        definition: Filter,
+        *,
+        description: str | None = None,
+        live: bool | None = None,
+        cause: str = "definition",
+    ) -> SliceRecord:
+        """Store another definition of a slice that is held, and bring everything made of it up to date."""
+        values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": description}
+        conn.execute(query("update_slice"), values)
+        if description is not None:
+            record = replace(record, description=description)
+        return self._attach(conn, record, definition, live=record.live if live is None else live, cause=cause)
 
     def _read(self, condition: Any) -> tuple[SimilarityClause | None, Filter | None]:
         """Take a condition apart into a search's own clause and its filter."""
@@ -154,7 +231,6 @@ class Slices:
         # In one order, so that two slices that are being made do not wait for each other.
         for _, (kind, ids) in sorted(anchors.items()):
             if ids:
-                conn.execute(query("touch_embedding_type"), {"embedding_type_id": kind.id})
                 statement = query("lock_anchor_embeddings").format(partition=kind.partition)
                 conn.execute(statement, {"ids": sorted(ids)})
 
@@ -167,8 +243,10 @@ class Slices:
             None if own is None else settled(None, own), None if where is None else map_clauses(where, settled)
         )
 
-    def _attach(self, conn: Connection[Any], record: SliceRecord, definition: Filter) -> None:
-        """Store what the slice depends on, and make its view."""
+    def _attach(
+        self, conn: Connection[Any], record: SliceRecord, definition: Filter, *, live: bool, cause: str = "definition"
+    ) -> SliceRecord:
+        """Store what a slice depends on, make its view, and last, as writers wait from then on, its neighbourhood."""
         keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": self._workspace.id}
         conn.execute(query("clear_slice_dependencies"), keys)
         for _, node in walk(definition):
@@ -187,44 +265,29 @@ class Slices:
                     if used is None:
                         raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
                     conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used[0]})
-        self._make_view(conn, record, select_rows(conn, self._workspace, definition))
+        self._publish(conn, record, definition, live=live)
+        conn.execute(query("mark_edits"), keys)
+        source = score_source(definition)
+        if source is not None and source.required:
+            kind = clause_type(conn, self._workspace, source.clause)
+            neighbourhood.define(conn, record.id, kind, source, live=live, cause=cause)
+        else:
+            neighbourhood.drop(conn, record.id)
+        return get_slice(conn, record.id)
 
-    def _make_view(self, conn: Connection[Any], record: SliceRecord, body: sql.SQL) -> None:
-        schema = sql.Identifier(schema_name(self._workspace))
-        view = sql.Identifier(schema_name(self._workspace), record.name)
-        conn.execute(sql.SQL("create schema if not exists {}").format(schema))
-        # Reading a view needs a grant on it; being able to name its schema shows nothing.
-        conn.execute(sql.SQL("grant usage on schema {} to public").format(schema))
-        conn.execute(
-            sql.SQL("comment on schema {} is {}").format(
-                schema, sql.Literal(f'Slices of workspace "{self._workspace.name}", each a view.')
-            )
-        )
-        conn.execute(sql.SQL("create or replace view {} with (security_barrier) as\n{}").format(view, body))
-        comment = record.description or f'Slice "{record.name}" of workspace "{self._workspace.name}".'
-        conn.execute(sql.SQL("comment on view {} is {}").format(view, sql.Literal(comment)))
-        for column, text in _VIEW_COMMENTS.items():
-            conn.execute(
-                sql.SQL("comment on column {} is {}").format(
-                    sql.Identifier(schema_name(self._workspace), record.name, column), sql.Literal(text)
-                )
-            )
-        self._give_to_owner(conn, schema, view)
-
-    def _give_to_owner(self, conn: Connection[Any], schema: sql.Identifier, view: sql.Identifier) -> None:
-        """Hand the view to the role without login; where this role may not, the view stays its own."""
-        conn.execute("savepoint owner")
-        try:
-            conn.execute(sql.SQL("grant create, usage on schema {} to pgsim_views").format(schema))
-            conn.execute(sql.SQL("alter view {} owner to pgsim_views").format(view))
-            conn.execute(sql.SQL("grant select on {} to current_user").format(view))
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):
-            conn.execute("rollback to savepoint owner")
+    def _publish(self, conn: Connection[Any], record: SliceRecord, definition: Filter, *, live: bool) -> None:
+        """Make a slice's view, over the rows that are kept where they may be."""
+        body: sql.Composable = select_rows(conn, self._workspace, definition)
+        source = score_source(definition)
+        if source is not None and source.required and not live:
+            kind = clause_type(conn, self._workspace, source.clause)
+            body = neighbourhood.select_members(conn, self._workspace, record.id, kind, source, body)
+        publish(conn, self._workspace, record.name, record.description, body)
 
     def list(self) -> list[SliceRecord]:
         """Every slice of the workspace, by name."""
         with self._db.transaction() as conn, conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
-            statement = query("list_slices").format(columns=_COLUMNS)
+            statement = query("list_slices").format(columns=COLUMNS)
             return cursor.execute(statement, {"workspace_id": self._workspace.id}).fetchall()
 
     def get(self, name: str | int) -> SliceRecord:
@@ -235,14 +298,8 @@ class Slices:
         NotFoundError
             There is none.
         """
-        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
-            found = cursor.execute(
-                query("find_slice").format(columns=_COLUMNS),
-                {"workspace_id": self._workspace.id, "name": str(name)},
-            ).fetchone()
-        if found is None:
-            raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
-        return found
+        with self._db.transaction() as conn:
+            return find_slice(conn, self._workspace, name)
 
     def count(self, name: str | int) -> int:
         """Count the rows of a slice, exactly."""
@@ -267,12 +324,33 @@ class Slices:
             Also count all rows.
         """
         record = self.get(name)
-        definition = Filter.from_json(record.definition)
-        if score_source(definition) is None:
+        source = score_source(record.filter)
+        if source is None:
             return self._plain_rows(record, limit, after, count=count)
-        return self._searcher.search(
-            Request.of(None, where=definition, limit=limit, after=after, count=count, exact=True)
+        return self._page(
+            record, Request.of(None, where=record.filter, limit=limit, after=after, count=count, exact=True)
         )
+
+    def _page(self, record: SliceRecord, request: Request) -> Hits:
+        """Read a page from the rows that are kept, or compute it."""
+        hits = self._kept_rows(record, request) if record.kept else None
+        return self._searcher.search(request) if hits is None else hits
+
+    def _kept_rows(self, record: SliceRecord, request: Request) -> Hits | None:
+        from pgsim.query.filtered import as_anchored
+
+        anchored = as_anchored(request)
+        assert anchored is not None  # noqa: S101 - only what every row has to meet is kept
+        with self._db.transaction() as conn:
+            hits = neighbourhood.read_page(conn, self._workspace, record, anchored)
+        if hits is None:
+            return None
+        outside = None
+        if len(hits) < FEW_ROWS and request.after is None and (request.limit is None or len(hits) < request.limit):
+            # What is kept ends at the range; the index knows what lies beyond.
+            outside = self._searcher.search(replace(anchored, exact=False, count=False, limit=FEW_ROWS)).nearest_outside
+        total = self.count(record.name) if request.count else None
+        return replace(hits, request=request, total=total, nearest_outside=outside, fetch=partial(self._page, record))
 
     def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
         # With values to bind, a percent sign in the name would be read as a placeholder.
@@ -297,12 +375,34 @@ class Slices:
             make_next=partial(str, page[-1]) if more and page else None,
         )
 
+    def history(self, name: str | int, *, since: datetime | str | None = None, limit: int | None = 100) -> Changes:
+        """Tell what came into the range of a slice's anchors and went out of it: the latest changes, oldest first.
+
+        Ordinary conditions are read live, and have no history; neither has a slice that computes on read.
+
+        Parameters
+        ----------
+        name : str or int
+            The slice.
+        since : datetime or str, optional
+            None earlier than this; a text is ISO 8601, in UTC where it has no offset.
+        limit : int or None
+            Changes at most; None for all.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidInputError(f"the limit is {limit}: it cannot be negative")
+        with self._db.transaction() as conn:
+            return read_history(conn, find_slice(conn, self._workspace, name).id, since, limit)
+
+    def forget_history(self, name: str | int, before: datetime | str) -> int:
+        """Delete the part of a slice's history that is earlier than a time; returns how many changes went."""
+        with self._db.transaction() as conn:
+            return forget_history(conn, find_slice(conn, self._workspace, name).id, before)
+
     def delete(self, name: str | int) -> SliceRecord:
         """Delete a slice and its view; data rows are not touched."""
-        record = self.get(name)
         with self._db.transaction() as conn:
-            if conn.execute(query("lock_slice"), {"slice_id": record.id}).fetchone() is None:
-                raise NotFoundError(f'there is no slice "{record.name}"')
+            record = self._held(conn, name)
             conn.execute(query("delete_slices"), {"slice_ids": [record.id]})
         return record
 
@@ -324,18 +424,8 @@ class Slices:
             return release_anchors(clause, vectors)
 
         for (slice_id,) in conn.execute(query("slices_of_anchors"), values).fetchall():
-            with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
-                record = cursor.execute(
-                    sql.SQL("select {} from pgsim.slice where id = %s for update").format(_COLUMNS), (slice_id,)
-                ).fetchone()
-            if record is None:
-                continue
-            definition = map_clauses(Filter.from_json(record.definition), released)
-            conn.execute(
-                query("update_slice_definition"),
-                {"definition": Jsonb(definition.to_json()), "slice_id": slice_id},
-            )
-            self._attach(conn, record, definition)
+            record = lock_slice(conn, slice_id)
+            self._change(conn, record, map_clauses(record.filter, released), cause="anchor")
             changed.append(record.name)
         return sorted(changed)
 
@@ -359,16 +449,15 @@ class Slices:
         RefusedError
             A slice compares the field with what it could not hold.
         """
-        statement = query("lock_slices_on_field").format(columns=_COLUMNS)
+        statement = query("lock_slices_on_field").format(columns=COLUMNS)
         values = {"workspace_id": self._workspace.id, "field": field}
         with conn.cursor(row_factory=class_row(SliceRecord)) as cursor:
             records = cursor.execute(statement, values).fetchall()
         for record in records:
             try:
-                body = select_rows(conn, self._workspace, Filter.from_json(record.definition))
+                self._publish(conn, record, record.filter, live=record.live)
             except InvalidInputError as error:
                 raise RefusedError(f'slice "{record.name}" does not fit: {error}', [record.name]) from error
-            self._make_view(conn, record, body)
         return [record.name for record in records]
 
 

@@ -5,6 +5,7 @@ from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
 from pgsim.tables.installation import Installation
 from pgsim.tables.metadata_field import MetadataField
+from pgsim.tables.neighbourhood import SliceChange, SliceEpoch, SliceMatch, SliceNeighbourhood, SliceVector
 from pgsim.tables.slice import Slice, SliceAnchor, SliceEmbeddingType, SliceUse
 from pgsim.tables.workspace import Workspace
 
@@ -19,7 +20,12 @@ __all__ = [
     "RetiredPartition",
     "Slice",
     "SliceAnchor",
+    "SliceChange",
     "SliceEmbeddingType",
+    "SliceEpoch",
+    "SliceMatch",
+    "SliceNeighbourhood",
     "SliceUse",
+    "SliceVector",
     "Workspace",
 ]

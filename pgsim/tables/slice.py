@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
+    Index,
     PrimaryKeyConstraint,
     Text,
     UniqueConstraint,
@@ -62,6 +63,7 @@ class SliceAnchor(Base):
             ["workspace_id", "data_row_id"],
             ["pgsim.data_row.workspace_id", "pgsim.data_row.id"],
         ),
+        Index(None, "workspace_id", "data_row_id"),
         {"comment": "Data rows that slices use as anchors: they and their embeddings cannot be deleted meanwhile."},
     )
 

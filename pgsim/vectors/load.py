@@ -259,6 +259,8 @@ class Loader:
 
 def lock_imports(conn: Connection[Any], kind: EmbeddingType, progress: Progress | None = None) -> None:
     """Keep other imports into a type away until the transaction ends."""
+    # Slices whose anchors get other vectors are computed anew afterwards, see keep_slices.
+    conn.execute("set local pgsim.fill_later = on")
     keys = {"key": IMPORT_LOCK, "embedding_type_id": kind.id % 2**31}
     row = conn.execute(query("try_lock_import"), keys).fetchone()
     if row is None or not row[0]:
@@ -328,3 +330,9 @@ def analyze(db: Database, kind: EmbeddingType) -> None:
         # Plans need the number of vectors and little more; ten times as large a sample takes ten times as long.
         conn.execute("set local default_statistics_target = 10")
         conn.execute(sql.SQL("analyze {}").format(kind.partition))
+
+
+def keep_slices(db: Database, kind: EmbeddingType) -> None:
+    """Compute the slices on a type anew that could not be while its vectors were written."""
+    with db.transaction() as conn:
+        conn.execute(query("keep_slices"), {"embedding_type_id": kind.id})

@@ -23,7 +23,7 @@ from pgsim.vectors.calibrate import Calibration, calibrate
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
 from pgsim.vectors.index import Graph
-from pgsim.vectors.load import analyze, load
+from pgsim.vectors.load import analyze, keep_slices, load
 from pgsim.vectors.recall import apply_settings, find_settings, is_stale, tune
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class Space:
         started = time.perf_counter()
         report = load(self._db, self.kind, read, strict=strict, progress=progress, note=note)
         analyze(self._db, self.kind)
+        keep_slices(self._db, self.kind)
         loaded = time.perf_counter()
         report.load_seconds = loaded - started - report.index_seconds
         try:

@@ -15,7 +15,7 @@ from pgsim.errors import BusyError
 from pgsim.files.documents import MalformedError, id_text, parse_object, quoted
 from pgsim.files.json_vectors import cut_embeddings, not_finite, wrong_length
 from pgsim.vectors.copy import encode_arrays
-from pgsim.vectors.load import analyze, index_scale, lock_imports, lock_partition, unrepresentable
+from pgsim.vectors.load import analyze, index_scale, keep_slices, lock_imports, lock_partition, unrepresentable
 from pgsim.vectors.space import Space
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class RowVectors:
         """After the transaction: calibrate and index the types that hold enough vectors now."""
         for kind in self._used.values():
             analyze(self._db, kind)
+            keep_slices(self._db, kind)
             Space(self._db, kind).activate(build_index=build_index, note=note)
 
 

@@ -120,6 +120,7 @@ begin
         'comment on trigger guard_anchors_truncate on pgsim.%I is ''Keeps the embeddings of slices'''' anchors.''',
         partition_name
     );
+    perform pgsim.watch_vectors(format('pgsim.%I', partition_name)::regclass);
     -- Who may read or write vectors may do so in every partition, which searches and imports name.
     for entry in
         select a.privilege_type, case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
@@ -224,38 +225,6 @@ $$;
 comment on function pgsim.drop_retired() is
     'Drops the emptied partitions of deleted embedding types and the indexes of deleted metadata fields that nobody holds;'
     ' returns how many.';
-
--- An embedding of a slice's anchor cannot go, nor move to another row.
-create or replace function pgsim.guard_anchor() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    slices text;
-begin
-    -- A new slice changes this row. So a writer whose snapshot is older than a slice gets a serialization error here,
-    -- instead of not seeing the slice.
-    perform from pgsim.embedding_type t where t.id = old.embedding_type_id for share;
-    select string_agg(distinct quote_ident(s.name), ', ') into slices
-    from pgsim.slice_anchor a join pgsim.slice s on s.id = a.slice_id
-    where a.workspace_id = old.workspace_id
-        and a.embedding_type_id = old.embedding_type_id
-        and a.data_row_id = old.data_row_id;
-    if slices is not null then
-        raise exception 'data row "%" is an anchor of slices: %', old.data_row_id, slices
-            using errcode = 'PS002', hint = 'delete those slices first';
-    end if;
-    return null;
-end
-$$;
-
-comment on function pgsim.guard_anchor() is 'Trigger: refuses that the embedding of a slice''s anchor goes.';
-
-create or replace trigger guard_anchor
-after delete or update of data_row_id, embedding_type_id, workspace_id on pgsim.embedding
-for each row execute function pgsim.guard_anchor();
-
-comment on trigger guard_anchor on pgsim.embedding is 'Keeps the embeddings of slices'' anchors.';
 
 -- The foreign key of slice_anchor refuses it too, but cannot name the slices.
 create or replace function pgsim.guard_anchor_row() returns trigger

@@ -32,26 +32,135 @@ for each row execute function pgsim.check_slice();
 
 comment on trigger check_slice on pgsim.slice is 'Limit of slices; updated_at.';
 
+-- A name in a definition, of the slice or the embedding type that was renamed. Numbers of vectors are not looked at.
+create or replace function pgsim.renamed(node jsonb, keys text[], before text, after text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case jsonb_typeof(node)
+        when 'object' then (
+            select jsonb_object_agg(f.key, case
+                when f.key = any(keys) and f.value = to_jsonb(before) then to_jsonb(after)
+                when f.key = 'vector' then f.value
+                else pgsim.renamed(f.value, keys, before, after)
+            end)
+            from jsonb_each(node) f
+        )
+        when 'array' then (
+            select coalesce(jsonb_agg(pgsim.renamed(e.value, keys, before, after) order by e.position), '[]')
+            from jsonb_array_elements(node) with ordinality e (value, position)
+        )
+        else node
+    end;
+end
+$$;
+
+comment on function pgsim.renamed(jsonb, text[], text, text) is
+    'A definition in which a name that stands under one of these keys is another one.';
+
 create or replace function pgsim.follow_slice() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     schema_name text;
+    view regclass;
+    role text := current_setting('role');
 begin
     select 'ws_' || w.name into schema_name from pgsim.workspace w where w.id = old.workspace_id;
+    view := to_regclass(format('%I.%I', schema_name, old.name));
+    if view is null then
+        return null;
+    end if;
     if tg_op = 'DELETE' then
-        if to_regclass(format('%I.%I', schema_name, old.name)) is not null then
-            execute format('drop view %I.%I', schema_name, old.name);
-        end if;
+        execute format('drop view %s', view);
     elsif new.name <> old.name then
-        execute format('alter view %I.%I rename to %I', schema_name, old.name, new.name);
+        -- The owner of the schema may drop a view in it; only the view's own may rename it.
+        perform set_config('role', pg_get_userbyid(c.relowner), true) from pg_class c where c.oid = view;
+        execute format('alter view %s rename to %I', view, new.name);
+        perform set_config('role', role, true);
     end if;
     return null;
 end
 $$;
 
 comment on function pgsim.follow_slice() is 'Trigger: drops or renames the view of a slice with the slice.';
+
+-- The views follow a name by themselves; the definitions, which hold it as text, follow here.
+create or replace function pgsim.follow_name() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_table_name = 'slice' then
+        update pgsim.slice s
+        set definition = pgsim.renamed(s.definition, '{in_slice}', old.name, new.name)
+        where s.id in (select u.slice_id from pgsim.slice_use u where u.used_slice_id = new.id);
+    else
+        update pgsim.slice s
+        set definition = pgsim.renamed(s.definition, '{embedding,has_embedding}', old.name, new.name)
+        where s.id in (select t.slice_id from pgsim.slice_embedding_type t where t.embedding_type_id = new.id);
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.follow_name() is
+    'Trigger: definitions of slices follow the new name of a slice or an embedding type.';
+
+create or replace trigger follow_name
+after update of name on pgsim.slice
+for each row when (old.name <> new.name)
+execute function pgsim.follow_name();
+
+comment on trigger follow_name on pgsim.slice is 'Definitions that refer to a slice follow its name.';
+
+create or replace trigger follow_name
+after update of name on pgsim.embedding_type
+for each row when (old.name <> new.name)
+execute function pgsim.follow_name();
+
+comment on trigger follow_name on pgsim.embedding_type is 'Definitions of slices follow the name of their embedding type.';
+
+-- A slice that is in itself is in nothing.
+create or replace function pgsim.refuse_cycle() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    place bigint := (select s.workspace_id from pgsim.slice s where s.id = new.slice_id);
+    way text;
+begin
+    -- Two sessions that each make one half of a cycle meet here, also where one of them has an older snapshot.
+    update pgsim.workspace w set used_slices = w.used_slices where w.id = place;
+    with recursive below (id, way) as (
+        select new.used_slice_id, array[new.slice_id, new.used_slice_id]
+        union all
+        select u.used_slice_id, b.way || u.used_slice_id
+        from below b
+        join pgsim.slice_use u on u.slice_id = b.id
+        where b.id <> new.slice_id and not u.used_slice_id = any(b.way[2:])
+    )
+    select string_agg(quote_ident(s.name), ' -> ' order by w.position) into way
+    from (select b.way from below b where b.id = new.slice_id limit 1) b
+    cross join lateral unnest(b.way) with ordinality w (id, position)
+    join pgsim.slice s on s.id = w.id;
+    if way is not null then
+        raise exception 'a slice cannot refer to itself: %', way
+            using errcode = 'PS004', hint = 'take one of these references out';
+    end if;
+    return null;
+end
+$$;
+
+comment on function pgsim.refuse_cycle() is 'Trigger: refuses that slices refer to each other in a circle.';
+
+create or replace trigger refuse_cycle
+after insert or update on pgsim.slice_use
+for each row execute function pgsim.refuse_cycle();
+
+comment on trigger refuse_cycle on pgsim.slice_use is 'No slice is part of itself.';
 
 -- Apart from follow_slice, which acts with the rights of who deletes; as a trigger function nobody can call it alone.
 create or replace function pgsim.release_slice_place() returns trigger

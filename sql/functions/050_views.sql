@@ -33,3 +33,22 @@ comment on column pgsim.embeddings_of_row.embedding_type_id is 'Id of the embedd
 comment on column pgsim.embeddings_of_row.dimensions is 'Length of the vector.';
 comment on column pgsim.embeddings_of_row.metric is 'Distance of the embedding type: l1, l2 or cosine.';
 comment on column pgsim.embeddings_of_row.vector is 'The vector.';
+
+create or replace view pgsim.slice_changes with (security_invoker = true) as
+select
+    w.name as workspace, s.name as slice, c.data_row_id, case when c.entered then 'entered' else 'left' end as change,
+    c.cause, c.at, c.transaction, c.id
+from pgsim.slice_change c
+join pgsim.slice s on s.id = c.slice_id
+join pgsim.workspace w on w.id = s.workspace_id;
+
+comment on view pgsim.slice_changes is 'What came into the range of slices'' anchors and went out of it, and why.';
+comment on column pgsim.slice_changes.workspace is 'Name of the workspace.';
+comment on column pgsim.slice_changes.slice is 'Name of the slice.';
+comment on column pgsim.slice_changes.data_row_id is 'The data row.';
+comment on column pgsim.slice_changes.change is 'entered or left.';
+comment on column pgsim.slice_changes.cause is
+    'vector: the row''s own; anchor: one was added, removed or has another vector; definition; calibration; deletion.';
+comment on column pgsim.slice_changes.at is 'When; the transaction may have been committed a little later.';
+comment on column pgsim.slice_changes.transaction is 'The transaction that did it, as notifications on pgsim_slice name it.';
+comment on column pgsim.slice_changes.id is 'Identifier; orders the changes of one transaction.';

@@ -1,30 +1,42 @@
 -- name: insert_slice
 insert into pgsim.slice (workspace_id, name, description, definition)
 values (%(workspace_id)s, %(name)s, %(description)s, %(definition)s)
-returning {columns};
+returning id;
 
--- name: update_slice_definition
-update pgsim.slice set definition = %(definition)s where id = %(slice_id)s;
+-- name: update_slice
+update pgsim.slice
+set definition = coalesce(%(definition)s, definition), description = coalesce(%(description)s, description)
+where id = %(slice_id)s;
+
+-- name: rename_slice
+update pgsim.slice set name = %(name)s where id = %(slice_id)s;
 
 -- name: list_slices
-select {columns} from pgsim.slice where workspace_id = %(workspace_id)s order by name;
+select {columns}
+from pgsim.slice s
+left join pgsim.slice_neighbourhood b on b.slice_id = s.id
+where s.workspace_id = %(workspace_id)s
+order by s.name;
 
 -- name: find_slice
 select {columns}
-from pgsim.slice
-where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
-order by name = %(name)s desc
+from pgsim.slice s
+left join pgsim.slice_neighbourhood b on b.slice_id = s.id
+where s.workspace_id = %(workspace_id)s and (s.name = %(name)s or s.id::text = %(name)s)
+order by s.name = %(name)s desc
 limit 1;
+
+-- name: get_slice
+select {columns}
+from pgsim.slice s
+left join pgsim.slice_neighbourhood b on b.slice_id = s.id
+where s.id = %(slice_id)s;
 
 -- name: lock_slice
 select id from pgsim.slice where id = %(slice_id)s for update;
 
 -- name: insert_slice_use
 insert into pgsim.slice_use (slice_id, used_slice_id) values (%(slice_id)s, %(used_slice_id)s) on conflict do nothing;
-
--- name: touch_embedding_type
--- Writers whose snapshot is older than a new slice must notice it, see pgsim.guard_anchor().
-update pgsim.embedding_type set state = state where id = %(embedding_type_id)s;
 
 -- name: clear_slice_dependencies
 with anchors as (delete from pgsim.slice_anchor where slice_id = %(slice_id)s),
@@ -44,6 +56,18 @@ on conflict do nothing;
 -- A session that deletes one of them waits for this one, and then finds the anchor.
 select data_row_id from {partition} where data_row_id = any(%(ids)s) order by data_row_id for key share;
 
+-- name: mark_edits
+select pgsim.mark_edits(%(slice_id)s);
+
+-- name: define_neighbourhood
+select pgsim.define_neighbourhood(
+    %(slice_id)s, %(embedding_type_id)s, %(combine)s, %(min_score)s, %(max_score)s, %(exclude_anchors)s, %(live)s,
+    %(rows)s::text[], %(vectors)s::text[], %(positives)s, %(cause)s
+);
+
+-- name: drop_neighbourhood
+select pgsim.drop_neighbourhood(%(slice_id)s);
+
 -- name: find_slice_id
 select id, name from pgsim.slice
 where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
@@ -59,7 +83,44 @@ order by slice_id;
 select data_row_id, vector from {partition} where data_row_id = any(%(ids)s);
 
 -- name: lock_slices_on_field
-select {columns} from pgsim.slice
-where id in (select s.id from pgsim.slices_on_field(%(workspace_id)s, %(field)s) s)
-order by name
-for update;
+select {columns}
+from pgsim.slice s
+left join pgsim.slice_neighbourhood b on b.slice_id = s.id
+where s.id in (select f.id from pgsim.slices_on_field(%(workspace_id)s, %(field)s) f)
+order by s.name
+for update of s;
+
+-- name: slice_members
+-- A page of a kept slice; no row at all where it is not kept, or under other constants than the cursor's.
+select f.data_row_id, f.distance, f.nearest_anchor, b.half, b.power
+from (
+    select t.score_half as half, t.score_power as power
+    from pgsim.slice_neighbourhood n
+    join pgsim.embedding_type t on t.id = n.embedding_type_id
+    where n.slice_id = %(slice_id)s and n.state = 'kept'
+        and (%(half)s::float8 is null or (t.score_half, t.score_power) = (%(half)s, %(power)s))
+) b
+left join lateral (
+    select m.data_row_id, m.distance, m.nearest_anchor
+    from pgsim.slice_match m
+    join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = m.data_row_id
+    where m.slice_id = %(slice_id)s and {condition}
+        and (%(half)s::float8 is null or (m.distance, m.data_row_id) > (%(after_distance)s, %(after_id)s))
+    order by m.distance, m.data_row_id
+    limit %(limit)s
+) f on true
+order by f.distance, f.data_row_id;
+
+-- name: slice_history
+select h.id, h.data_row_id, h.change, h.cause, h.at, h.transaction
+from (
+    select c.id, c.data_row_id, case when c.entered then 'entered' else 'left' end as change, c.cause, c.at, c.transaction
+    from pgsim.slice_change c
+    where c.slice_id = %(slice_id)s and (%(since)s::timestamptz is null or c.at >= %(since)s)
+    order by c.at desc, c.id desc
+    limit %(limit)s
+) h
+order by h.at, h.id;
+
+-- name: forget_slice_history
+delete from pgsim.slice_change where slice_id = %(slice_id)s and at < %(before)s;

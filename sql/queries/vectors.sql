@@ -144,3 +144,6 @@ select vector from {partition} limit 100;
 -- name: id_at
 -- The id at a place in the order of ids.
 select data_row_id from {partition} order by data_row_id offset %(offset)s limit 1;
+
+-- name: keep_slices
+select pgsim.keep_slices(%(embedding_type_id)s);

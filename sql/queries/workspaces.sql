@@ -13,3 +13,7 @@ limit 1;
 
 -- name: delete_workspace
 select pgsim.delete_workspace(%(name)s);
+
+-- name: lock_slices
+-- Edits of a workspace's slices come one after the other: their views share a schema, and they may refer to each other.
+select id from pgsim.workspace where id = %(workspace_id)s for no key update;

@@ -35,7 +35,8 @@ def test_the_commands_that_there_are() -> None:
         rows import | rows show | rows list | rows count | rows delete | rows export
         embeddings create | embeddings list | embeddings show | embeddings import | embeddings count
         embeddings export | embeddings build | embeddings calibrate | embeddings delete
-        slices create | slices list | slices show | slices rows | slices count | slices delete
+        slices create | slices list | slices show | slices rows | slices count | slices update | slices rename
+        slices anchors | slices history | slices delete
     """
     assert set(LEAVES) >= {" ".join(name.split()) for name in re.split(r"[|\n]", wanted) if name.strip()}
 
@@ -67,7 +68,12 @@ def test_each_has_help(name: str, cli: Any) -> None:
 
 def test_documented_options_exist() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    known = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in COMMANDS.values()
+        for parameter in command.params
+        for option in parameter.opts + parameter.secondary_opts
+    }
     known |= {"--database", "--workspace", "--json", "--debug", "--help", "--version"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
 

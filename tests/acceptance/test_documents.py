@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,12 +115,13 @@ def test_python_page_runs(database_url: str) -> None:
         )
         assert not done.stderr
         printed.append(done.stdout.splitlines())
-    first, own = printed
+    first, own, slices = printed
     assert (first[0], first[-1]) == ("1500 searchable", "True")
     assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-2])
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])
+    assert slices == ["True entered anchor", "[('scan-1', 1.0), ('scan-2', 1.0)]"]
 
 
 def test_sql_page_runs(database_url: str) -> None:
@@ -131,12 +133,31 @@ def test_sql_page_runs(database_url: str) -> None:
         catalog.rows.add({"id": name, "asset_type": "image", "metadata": {"label": "x"}} for name in ids)
         vectors = np.random.default_rng(1).normal(size=(len(ids), 16))
         catalog.embeddings.create("resnet50", 16).add(ids, vectors)
-        catalog.slices.create("rare birds", catalog.search("resnet50", ["bird-17"], score=(0.1, 1)).request)
-    reading, writing, declaring = blocks("docs/sql.md", "sql")
+        catalog.slices.create("rare birds", catalog.search("resnet50", ["bird-17"], score=(0.9, 1)).request)
+    reading, writing, declaring, listening, catching_up = blocks("docs/sql.md", "sql")
     with psycopg.connect(database_url, autocommit=True) as conn:
         for statement in reading.split(";\n"):
             if statement.strip():
                 assert conn.execute(statement).fetchall(), statement
+        listen, told, news = re.split(r"\n-- (.*)\n", listening)
+        conn.execute(listen)
+        with psycopg.connect(database_url) as writer:
+            near = "(select vector from pgsim.embedding where data_row_id = 'bird-17')"
+            writer.execute(f"update pgsim.embedding set vector = {near} where data_row_id in ('row-1', 'row-2')")
+        (notice,) = conn.notifies(timeout=5, stop_after=1)
+        payload = json.loads(notice.payload)
+        assert payload.keys() == json.loads(told).keys()
+        assert set(conn.execute(news.replace("4711", str(payload["transaction"]))).fetchall()) == {
+            ("row-1",),
+            ("row-2",),
+        }
+        caught_up = catching_up.replace("4711", str(payload["transaction"] - 1))
+        for _ in range(300):
+            if len(conn.execute(caught_up).fetchall()) == 2:
+                break
+            time.sleep(0.1)  # another test's transaction, which began to write before, still runs
+        else:
+            pytest.fail("the changes are not there")
         conn.execute("delete from pgsim.slice")
         conn.execute("delete from pgsim.embedding_type")
         row, kind, vector = (part for part in re.sub(r"--.*", "", writing).split(";") if part.strip())

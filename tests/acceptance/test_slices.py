@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,7 +142,7 @@ def test_what_a_slice_needs(shop: Shop) -> None:
     assert shop.cli.json("slices", "list") == []
 
 
-@pytest.mark.parametrize("verb", ["show", "rows", "count", "delete"])
+@pytest.mark.parametrize("verb", ["show", "rows", "count", "update", "anchors", "history", "delete"])
 def test_unknown_slices(pgsim: Cli, verb: str) -> None:
     words = ["--yes"] if verb == "delete" else []
     for name in ("nope", "0", "99999999999999999999999"):
@@ -181,3 +181,163 @@ def test_similarity_clauses_in_a_slice(shop: Shop) -> None:
     told = shop.cli.refused("slices", "create", "abc", "--where", where, "--score-from", "none")
     assert "no similarity clause has the name 'none'" in told
     assert "--score-from names" in shop.cli.refused("slices", "create", "abc", "--score-from", "none")
+
+
+# --- what is done to one ---------------------------------------------------------------------------------------------
+
+
+def ids(cli: Cli, name: str) -> list[str]:
+    return sorted(row["data_row_id"] for row in cli.json("slices", "rows", name, "--limit", "none")["rows"])
+
+
+@pytest.fixture
+def own(shop: Shop) -> Iterator[Shop]:
+    """The shop, whose slices a test may make; they go at its end."""
+    yield shop
+    for made in reversed(shop.cli.json("slices", "list")):
+        shop.cli("slices", "delete", made["name"], "--yes", code=None)
+    for made in shop.cli.json("slices", "list"):
+        shop.cli("slices", "delete", made["name"], "--yes")
+
+
+def test_kept_or_computed(own: Shop) -> None:
+    made = own.cli.json(
+        "slices", "create", "near one", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5"
+    )
+    assert (made["kept"], made["why"]) == ("table", None)
+    found = own.cli.json("slices", "rows", "near one")
+    assert found["plan"]["name"] == "kept"
+    assert found["complete"] is True
+    asked = own.cli.json("search", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5", "--exact")
+    assert found["rows"] == asked["rows"]
+    total = own.cli.json("slices", "count", "near one")["count"]
+    assert own.cli.json("slices", "rows", "near one", "--count")["total"] == total > len(found["rows"])
+    live = own.cli.json("slices", "create", "live", "--from", "near one", "--live")
+    assert live["kept"] == "live"
+    assert "compute on read" in live["why"]
+    assert own.cli.json("slices", "rows", "live")["rows"] == found["rows"]
+    shown = own.cli("slices", "show", "live").out
+    assert "compute on read" in shown
+    assert "table" in own.cli("slices", "show", "near one").out
+    assert own.cli.json("slices", "update", "live", "--kept")["kept"] == "table"
+    assert own.cli.json("slices", "update", "live", "--live")["kept"] == "live"
+    plain = own.cli.json("slices", "create", "plain", "--where", "metadata.k = 1")
+    assert plain["kept"] == "live"
+    assert "no similarity clause" in plain["why"]
+
+
+def test_few_rows_say_what_lies_beyond(own: Shop) -> None:
+    words = ["--embedding", "shape", "--anchor", "r001", "--min-score", "0.999"]
+    own.cli("slices", "create", "one row", *words)
+    found = own.cli.json("slices", "rows", "one row")
+    assert found["rows"][0]["data_row_id"] == "r001"
+    assert found["nearest_outside"] == own.cli.json("search", *words)["nearest_outside"]
+    assert found["nearest_outside"]["score"] < 0.999
+
+
+def test_pages_of_a_kept_slice(own: Shop) -> None:
+    own.cli("slices", "create", "near", "--embedding", "shape", "--anchor", "r010", "--min-score", "0.3")
+    whole = own.cli.json("slices", "rows", "near", "--limit", "none")["rows"]
+    pages: list[dict[str, object]] = []
+    page = own.cli.json("slices", "rows", "near", "--limit", 7)
+    while True:
+        pages += page["rows"]
+        if page["next"] is None:
+            break
+        page = own.cli.json("slices", "rows", "near", "--limit", 7, "--after", page["next"])
+    assert pages == whole
+    assert len(whole) > 20
+    told = own.cli.refused("slices", "rows", "near", "--after", "nonsense")
+    assert "cursor" in told
+
+
+def test_update_and_save_as(own: Shop) -> None:
+    create = ["--embedding", "shape", "--anchor", "r001", "--min-score", "0.5", "--where", "metadata.odd = true"]
+    own.cli("slices", "create", "first", *create, "--description", "the odd ones")
+    start = ids(own.cli, "first")
+    copied = own.cli.json("slices", "create", "second", "--from", "first", "--no-where")
+    assert copied["description"] == "the odd ones"
+    assert set(ids(own.cli, "second")) > set(start)
+    changed = own.cli.json("slices", "update", "first", "--min-score", "0.4", "--exclude-anchors")
+    assert changed["name"] == "first"
+    assert set(ids(own.cli, "first")) > set(start) - {"r001"}
+    assert "r001" not in ids(own.cli, "first")
+    own.cli("slices", "update", "first", "--include-anchors", "--min-score", "0.5")
+    assert ids(own.cli, "first") == start
+    own.cli("slices", "update", "first", "--not-anchor", "r003")
+    assert set(ids(own.cli, "first")) < set(start)
+    own.cli("slices", "update", "second", "--where", "id = 'r007'", "--description", "one")
+    own.cli("slices", "update", "second", "--anchor", "r007", "--combine", "mean", "--max-score", "1")
+    assert ids(own.cli, "second") == ["r007"]
+    assert own.cli.json("slices", "show", "second")["description"] == "one"
+    assert "at least one positive" in own.cli.refused("slices", "create", "third", "--not-anchor", "r001")
+    assert 'no slice "nobody"' in own.cli.refused("slices", "create", "third", "--from", "nobody")
+    assert 'no slice "nobody"' in own.cli.refused("slices", "update", "nobody", "--min-score", "0.5")
+    assert "least score" in own.cli.refused("slices", "update", "first", "--min-score", "0.9", "--max-score", "0.1")
+
+
+def test_rename(own: Shop) -> None:
+    own.cli("slices", "create", "old name", "--where", "metadata.k = 1")
+    own.cli("slices", "create", "refers", "--where", "in_slice('old name')")
+    renamed = own.cli.json("slices", "rename", "old name", "new name")
+    assert renamed["view"] == 'ws_shop."new name"'
+    assert renamed["view"] in own.cli("slices", "rename", "new name", "newer name").out.replace("newer", "new")
+    assert own.cli.json("slices", "show", "refers")["definition"]["where"] == {"in_slice": "newer name"}
+    assert ids(own.cli, "refers") == ids(own.cli, "newer name")
+    assert "already a slice" in own.cli.refused("slices", "rename", "refers", "newer name")
+    assert "3 to 30 are needed" in own.cli.refused("slices", "rename", "refers", "x")
+    assert "cannot refer to itself" in own.cli.refused(
+        "slices", "update", "newer name", "--where", "in_slice('refers')"
+    )
+
+
+def test_anchors(own: Shop) -> None:
+    own.cli("slices", "create", "near", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5")
+    before = ids(own.cli, "near")
+    listed = own.cli.json("slices", "anchors", "near")
+    assert listed == {"name": "near", "anchors": ["r001"], "not_anchors": []}
+    listed = own.cli.json("slices", "anchors", "near", "--add", "r002", "--add", "r003")
+    assert listed["anchors"] == ["r001", "r002", "r003"]
+    assert set(ids(own.cli, "near")) > set(before)
+    listed = own.cli.json("slices", "anchors", "near", "--remove", "r002", "--remove", "r003")
+    assert listed["anchors"] == ["r001"]
+    assert ids(own.cli, "near") == before
+    assert "r001" in own.cli("slices", "anchors", "near").out
+    assert "at least one positive anchor" in own.cli.refused("slices", "anchors", "near", "--remove", "r001")
+    assert '"r009" is no anchor' in own.cli.refused("slices", "anchors", "near", "--remove", "r009")
+    assert "given twice" in own.cli.refused("slices", "anchors", "near", "--add", "r001")
+    many = [word for i in range(20) for word in ("--add", f"r{i + 50:03}")]
+    assert "21 anchors" in own.cli.refused("slices", "anchors", "near", *many)
+    assert ids(own.cli, "near") == before
+
+
+def test_history(own: Shop, ndjson: Callable[..., Path]) -> None:
+    own.cli("slices", "create", "near", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5")
+    entered = own.cli.json("slices", "history", "near", "--limit", "none")
+    assert sorted(change["data_row_id"] for change in entered) == ids(own.cli, "near")
+    assert {(change["change"], change["cause"]) for change in entered} == {("entered", "definition")}
+    assert set(entered[0]) == {"id", "data_row_id", "change", "cause", "at", "transaction"}
+    own.cli("rows", "import", ndjson({"id": "fresh", "asset_type": "image"}))
+    vector = own.vectors[1].tolist()
+    own.cli("embeddings", "import", "shape", ndjson({"id": "fresh", "vector": vector}), "--no-index")
+    (latest,) = own.cli.json("slices", "history", "near", "--limit", 1)
+    assert (latest["data_row_id"], latest["change"], latest["cause"]) == ("fresh", "entered", "vector")
+    assert own.cli.json("slices", "history", "near", "--since", latest["at"]) == [latest]
+    own.cli("rows", "delete", "fresh", "--yes")
+    shown = own.cli("slices", "history", "near", "--limit", 2).out.splitlines()
+    assert "entered" in shown[-2]
+    assert "left" in shown[-1]
+    assert "deletion" in shown[-1]
+    assert own.cli.json("slices", "history", "near", "--forget", latest["at"]) == {"forgotten": len(entered)}
+    assert [c["cause"] for c in own.cli.json("slices", "history", "near")] == ["vector", "deletion"]
+    assert "not a time" in own.cli.refused("slices", "history", "near", "--since", "yesterday")
+    assert "--forget" in own.cli.refused("slices", "history", "near", "--since", latest["at"], "--forget", latest["at"])
+
+
+def test_a_calibration_names_the_slices(own: Shop) -> None:
+    own.cli("slices", "create", "near", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5")
+    assert own.cli.json("embeddings", "calibrate", "shape")["slices"] == ["near"]
+    assert "slices near" in own.cli("embeddings", "calibrate", "shape").out
+    found = own.cli.json("slices", "rows", "near", "--limit", "none")["rows"]
+    asked = own.cli.json("search", "--embedding", "shape", "--anchor", "r001", "--min-score", "0.5", "--limit", "none")
+    assert found == asked["rows"]

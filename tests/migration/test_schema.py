@@ -236,6 +236,45 @@ def test_indexes_of_declared_fields_are_no_difference(catalog: Catalog) -> None:
     assert left == []
 
 
+def test_an_upgrade_takes_along_what_there_is(empty: Database, empty_database_url: str) -> None:
+    """Vectors and a slice of the first schema, whose partition has no triggers yet that keep slices exact."""
+    from alembic import command
+    from pgsim.app import Catalog
+
+    schema.upgrade(empty)
+    schema.downgrade(empty, "base")
+    with empty.engine.begin() as connection:
+        command.upgrade(schema.alembic_config(connection), VERSIONS[0])
+    empty.reset()
+    level = "('[' || array_to_string(array_fill(i, array[8]), ',') || ']')::vector"
+    with empty.transaction() as conn:
+        for statement in (
+            "insert into pgsim.embedding_type (workspace_id, name, dimensions, score_half, score_power, state)"
+            " values (1, 'e', 8, 8, 1, 'searchable')",
+            "create table pgsim.embedding_1 partition of pgsim.embedding for values in (1)",
+            "insert into pgsim.data_row (workspace_id, id, asset_type)"
+            " select 1, 'r' || i, 'image' from generate_series(0, 9) i",
+            f"insert into pgsim.embedding select 1, 1, 'r' || i, {level} from generate_series(0, 9) i",
+            'insert into pgsim.slice (workspace_id, name, definition) values (1, \'old\', \'{"version": 1, "where":'
+            ' {"similar": {"embedding": "e", "anchors": [{"row": "r5"}], "min_score": 0.49}}}\')',
+        ):
+            conn.execute(statement)
+    assert schema.upgrade(empty).current
+    with Catalog.open(config_of(empty_database_url)) as catalog:
+        assert "earlier version" in str(catalog.slices.get("old").why_live)
+        assert catalog.slices.update("old").kept
+        assert catalog.slices.count("old") == 3
+        with catalog.db.transaction() as conn:
+            conn.execute(
+                f"update pgsim.embedding_1 set vector = {level} from generate_series(6, 6) i where data_row_id = 'r0'"
+            )
+            conn.execute(
+                f"update pgsim.embedding set vector = {level} from generate_series(0, 0) i where data_row_id = 'r4'"
+            )
+        assert sorted(hit.data_row_id for hit in catalog.slices.rows("old")) == ["r0", "r5", "r6"]
+        assert catalog.slices.get("old").kept
+
+
 def test_functions_are_run_again_without_a_trace(db: Database) -> None:
     with db.transaction() as conn:
         add_some_of_everything(conn)

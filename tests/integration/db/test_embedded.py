@@ -5,9 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,19 +17,6 @@ from pgsim.errors import ConnectionFailedError
 
 START = "import sys, pathlib; from pgsim.db import embedded; print(embedded.ensure_running(pathlib.Path(sys.argv[1])))"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as other users")
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short folder that other users may pass through; pytest's own is private, so root's server could not enter."""
-    folder = Path(tempfile.mkdtemp(prefix="pgsim-test-"))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        for data in [*folder.glob(f"*/{embedded.DATA}"), *folder.glob(f"*/*/{embedded.DATA}")]:
-            embedded.stop(data.parent)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
