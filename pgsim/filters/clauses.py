@@ -76,15 +76,15 @@ def _conjuncts(node: Node, steps: Steps) -> Iterator[tuple[str, Node]]:
             yield path(*steps), node
 
 
-def map_clauses(definition: Filter, change: Callable[[str, SimilarityClause], SimilarityClause]) -> Filter:
-    """Return the filter with every similarity clause replaced.
+def map_leaves(definition: Filter, change: Callable[[str, Node], Node]) -> Filter:
+    """Return the filter with every condition replaced that holds no other conditions.
 
     Parameters
     ----------
     definition : Filter
         The filter.
     change : callable
-        Called with a clause's place and the clause; returns the one that takes its place.
+        Called with a condition's place and the condition; returns the one that takes its place.
     """
 
     def changed(node: Node, steps: Steps) -> Node:
@@ -95,8 +95,22 @@ def map_clauses(definition: Filter, change: Callable[[str, SimilarityClause], Si
                 return Or(operands=tuple(changed(n, (*steps, "or", i)) for i, n in enumerate(operands)))
             case Not(operand=operand):
                 return Not(operand=changed(operand, (*steps, "not")))
-            case Similar(clause=clause):
-                return Similar(clause=change(path(*steps), clause))
-        return node
+        return change(path(*steps), node)
 
     return Filter(where=changed(definition.where, ("where",)), score_from=definition.score_from)
+
+
+def map_clauses(definition: Filter, change: Callable[[str, SimilarityClause], SimilarityClause]) -> Filter:
+    """Return the filter with every similarity clause replaced.
+
+    Parameters
+    ----------
+    definition : Filter
+        The filter.
+    change : callable
+        Called with a clause's place and the clause; returns the one that takes its place.
+    """
+    return map_leaves(
+        definition,
+        lambda place, node: Similar(clause=change(place, node.clause)) if isinstance(node, Similar) else node,
+    )

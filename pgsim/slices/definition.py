@@ -8,10 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from pgsim.errors import InvalidInputError
 from pgsim.filters.clauses import clauses, score_source
 from pgsim.filters.nodes import Filter, Similar
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.query.request import Request
+
+#: What a slice can be made of.
+Condition = Request | Filter | Mapping[str, Any] | str
+
+
+def read_condition(condition: Condition) -> tuple[SimilarityClause | None, Filter | None]:
+    """Take a condition apart into a search's own clause and its filter.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none.
+    """
+    match condition:
+        case Request():
+            return (search_clause(condition) if condition.anchors else None), condition.where
+        case Filter():
+            return None, condition
+        case str():
+            from pgsim.filters.parse import parse
+
+            return None, parse(condition)
+        case Mapping():
+            return None, Filter.from_json(dict(condition))
+        case _:
+            raise InvalidInputError("a slice is made of a search, a filter or a condition as text")
 
 
 def search_clause(request: Request) -> SimilarityClause:

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
-from pgsim.filters.clauses import clauses, map_clauses, score_source
-from pgsim.filters.messages import placed
-from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Similar, walk
+from pgsim.errors import InvalidInputError, RefusedError
+from pgsim.filters.clauses import map_clauses
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.filters.values import clean
-from pgsim.query.clause_search import clause_request, clause_type, read_clause
-from pgsim.query.execute import FEW_ROWS, Searcher
-from pgsim.query.request import Request
-from pgsim.query.result import Hits, Match
-from pgsim.slices import neighbourhood
-from pgsim.slices.definition import define, release_anchors, search_clause
+from pgsim.query.clause_search import clause_type
+from pgsim.query.execute import Searcher
+from pgsim.query.result import Hits
+from pgsim.slices.definition import Condition, read_condition, release_anchors
 from pgsim.slices.history import Change, forget_history, read_history
-from pgsim.slices.publish import publish
+from pgsim.slices.read import Reader
 from pgsim.slices.record import COLUMNS, SliceRecord, find_slice, get_slice, lock_slice
 from pgsim.slices.revise import Revision, change_anchors, revise
-from pgsim.slices.view import schema_name, select_rows
+from pgsim.slices.store import attach, change, make_view, settle
+from pgsim.slices.view import schema_name
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -41,7 +36,6 @@ if TYPE_CHECKING:
 # `list` is a method below, and would be taken for it in annotations.
 Names = list[str]
 Changes = list[Change]
-Condition = Request | Filter | Mapping[str, Any] | str
 
 
 class Slices:
@@ -50,7 +44,7 @@ class Slices:
     def __init__(self, db: Database, workspace: Workspace, searcher: Searcher) -> None:
         self._db = db
         self._workspace = workspace
-        self._searcher = searcher
+        self._reader = Reader(db, workspace, searcher)
 
     def view(self, record: SliceRecord) -> str:
         """Name of a slice's view, quoted where SQL needs it."""
@@ -93,10 +87,10 @@ class Slices:
         AlreadyExistsError, LimitError, NotFoundError, NotSearchableError
         """
         check_name(name)
-        own, where = self._read(condition)
+        own, where = read_condition(condition)
         with self._db.transaction() as conn:
             conn.execute(query("lock_slices"), {"workspace_id": self._workspace.id})
-            definition = self._settle(conn, own, where)
+            definition = settle(conn, self._workspace, own, where)
             values = {
                 "workspace_id": self._workspace.id,
                 "name": name,
@@ -105,7 +99,7 @@ class Slices:
             }
             row = conn.execute(query("insert_slice"), values).fetchone()
             assert row is not None  # noqa: S101 - insert ... returning
-            return self._attach(conn, get_slice(conn, row[0]), definition, live=live)
+            return attach(conn, self._workspace, get_slice(conn, row[0]), definition, live=live)
 
     def update(
         self,
@@ -138,9 +132,10 @@ class Slices:
             record = self._held(conn, name)
             if condition is None or isinstance(condition, Revision):
                 condition = revise(record.filter, condition or Revision())
-            own, where = self._read(condition)
-            definition = self._settle(conn, own, where)
-            return self._change(conn, record, definition, description=description, live=live)
+            definition = settle(conn, self._workspace, *read_condition(condition))
+            if description is not None:
+                record = replace(record, description=description)
+            return change(conn, self._workspace, record, definition, live=live)
 
     def anchors(self, name: str | int, *, add: Iterable[Any] = (), remove: Iterable[str] = ()) -> SliceRecord:
         """Add positive anchors to a slice and remove anchors of either kind, in place.
@@ -163,8 +158,8 @@ class Slices:
         add, remove = tuple(add), tuple(remove)
         with self._db.transaction() as conn:
             record = self._held(conn, name)
-            definition = self._settle(conn, None, change_anchors(record.filter, add, remove))
-            return self._change(conn, record, definition, cause="anchor")
+            definition = settle(conn, self._workspace, None, change_anchors(record.filter, add, remove))
+            return change(conn, self._workspace, record, definition, cause="anchor")
 
     def rename(self, name: str | int, new_name: str) -> SliceRecord:
         """Give a slice another name; its view and the slices that refer to it follow.
@@ -183,106 +178,6 @@ class Slices:
         """Find a slice, and hold it until the transaction ends, and with it those that it may refer to."""
         conn.execute(query("lock_slices"), {"workspace_id": self._workspace.id})
         return lock_slice(conn, find_slice(conn, self._workspace, name).id)
-
-    def _change(
-        self,
-        conn: Connection[Any],
-        record: SliceRecord,
-        definition: Filter,
-        *,
-        description: str | None = None,
-        live: bool | None = None,
-        cause: str = "definition",
-    ) -> SliceRecord:
-        """Store another definition of a slice that is held, and bring everything made of it up to date."""
-        values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": description}
-        conn.execute(query("update_slice"), values)
-        if description is not None:
-            record = replace(record, description=description)
-        return self._attach(conn, record, definition, live=record.live if live is None else live, cause=cause)
-
-    def _read(self, condition: Any) -> tuple[SimilarityClause | None, Filter | None]:
-        """Take a condition apart into a search's own clause and its filter."""
-        match condition:
-            case Request():
-                return (search_clause(condition) if condition.anchors else None), condition.where
-            case Filter():
-                return None, condition
-            case str():
-                from pgsim.filters.parse import parse
-
-                return None, parse(condition)
-            case Mapping():
-                return None, Filter.from_json(dict(condition))
-            case _:
-                raise InvalidInputError("a slice is made of a search, a filter or a condition as text")
-
-    def _settle(self, conn: Connection[Any], own: SimilarityClause | None, where: Filter | None) -> Filter:
-        """Refuse clauses that could not be searched now, name their embedding types, and hold the anchors' vectors."""
-        standing: list[tuple[str | None, SimilarityClause]] = [] if own is None else [(None, own)]
-        standing += [] if where is None else clauses(where)
-        anchors: dict[int, tuple[EmbeddingType, set[str]]] = {}
-        names: dict[str | None, str] = {}
-        for place, clause in standing:
-            with placed(place):
-                kind = clause_type(conn, self._workspace, clause)
-                anchors.setdefault(kind.id, (kind, set()))[1].update(clause_request(clause).rows)
-                names[place] = kind.name
-        # In one order, so that two slices that are being made do not wait for each other.
-        for _, (kind, ids) in sorted(anchors.items()):
-            if ids:
-                statement = query("lock_anchor_embeddings").format(partition=kind.partition)
-                conn.execute(statement, {"ids": sorted(ids)})
-
-        def settled(place: str | None, clause: SimilarityClause) -> SimilarityClause:
-            with placed(place):
-                read_clause(conn, self._workspace, clause)
-            return clause.model_copy(update={"embedding": names[place]})
-
-        return define(
-            None if own is None else settled(None, own), None if where is None else map_clauses(where, settled)
-        )
-
-    def _attach(
-        self, conn: Connection[Any], record: SliceRecord, definition: Filter, *, live: bool, cause: str = "definition"
-    ) -> SliceRecord:
-        """Store what a slice depends on, make its view, and last, as writers wait from then on, its neighbourhood."""
-        keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": self._workspace.id}
-        conn.execute(query("clear_slice_dependencies"), keys)
-        for _, node in walk(definition):
-            match node:
-                case Similar(clause=clause):
-                    kind = clause_type(conn, self._workspace, clause)
-                    searched = {**keys, "embedding_type_id": kind.id}
-                    conn.execute(query("insert_slice_embedding_type"), searched)
-                    ids = list(clause_request(clause).rows)
-                    conn.execute(query("insert_slice_anchors"), {**searched, "ids": ids})
-                case HasEmbedding(name=name):
-                    named = find_embedding_type(conn, self._workspace.id, name)
-                    conn.execute(query("insert_slice_embedding_type"), {**keys, "embedding_type_id": named.id})
-                case InSlice(name=name):
-                    used = conn.execute(query("find_slice_id"), {**keys, "name": name}).fetchone()
-                    if used is None:
-                        raise NotFoundError(f'there is no slice "{name}" in workspace "{self._workspace.name}"')
-                    conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used[0]})
-        self._publish(conn, record, definition, live=live)
-        conn.execute(query("mark_edits"), keys)
-        source = score_source(definition)
-        if source is not None and source.required:
-            kind = clause_type(conn, self._workspace, source.clause)
-            neighbourhood.define(conn, record.id, kind, source, live=live, cause=cause)
-        else:
-            neighbourhood.drop(conn, record.id)
-        return get_slice(conn, record.id)
-
-    def _publish(self, conn: Connection[Any], record: SliceRecord, definition: Filter, *, live: bool) -> None:
-        """Make a slice's view, over the rows that are kept where they may be."""
-        body: sql.Composable = select_rows(conn, self._workspace, definition)
-        source = score_source(definition)
-        if source is not None and source.required and not live:
-            kind = clause_type(conn, self._workspace, source.clause)
-            body = neighbourhood.select_members(conn, self._workspace, record.id, kind, source, body)
-        publish(conn, self._workspace, record.name, record.description, body)
 
     def list(self) -> list[SliceRecord]:
         """Every slice of the workspace, by name."""
@@ -303,11 +198,7 @@ class Slices:
 
     def count(self, name: str | int) -> int:
         """Count the rows of a slice, exactly."""
-        record = self.get(name)
-        with self._db.transaction() as conn:
-            view = sql.Identifier(schema_name(self._workspace), record.name)
-            row = conn.execute(sql.SQL("select count(*) from {}").format(view)).fetchone()
-        return int(row[0]) if row is not None else 0
+        return self._reader.count(self.get(name))
 
     def rows(self, name: str | int, *, limit: int | None = 100, after: str | None = None, count: bool = False) -> Hits:
         """Read the rows of a slice: most similar first, or by id where nothing gives a score.
@@ -323,57 +214,7 @@ class Slices:
         count : bool
             Also count all rows.
         """
-        record = self.get(name)
-        source = score_source(record.filter)
-        if source is None:
-            return self._plain_rows(record, limit, after, count=count)
-        return self._page(
-            record, Request.of(None, where=record.filter, limit=limit, after=after, count=count, exact=True)
-        )
-
-    def _page(self, record: SliceRecord, request: Request) -> Hits:
-        """Read a page from the rows that are kept, or compute it."""
-        hits = self._kept_rows(record, request) if record.kept else None
-        return self._searcher.search(request) if hits is None else hits
-
-    def _kept_rows(self, record: SliceRecord, request: Request) -> Hits | None:
-        from pgsim.query.filtered import as_anchored
-
-        anchored = as_anchored(request)
-        assert anchored is not None  # noqa: S101 - only what every row has to meet is kept
-        with self._db.transaction() as conn:
-            hits = neighbourhood.read_page(conn, self._workspace, record, anchored)
-        if hits is None:
-            return None
-        outside = None
-        if len(hits) < FEW_ROWS and request.after is None and (request.limit is None or len(hits) < request.limit):
-            # What is kept ends at the range; the index knows what lies beyond.
-            outside = self._searcher.search(replace(anchored, exact=False, count=False, limit=FEW_ROWS)).nearest_outside
-        total = self.count(record.name) if request.count else None
-        return replace(hits, request=request, total=total, nearest_outside=outside, fetch=partial(self._page, record))
-
-    def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
-        # With values to bind, a percent sign in the name would be read as a placeholder.
-        view = sql.Identifier(schema_name(self._workspace), record.name.replace("%", "%%"))
-        statement = sql.SQL(
-            "select data_row_id from {} where %(after)s::text is null or data_row_id > %(after)s"
-            " order by data_row_id limit %(limit)s"
-        ).format(view)
-        with self._db.transaction() as conn, conn.cursor(row_factory=dict_row) as cursor:
-            values = {"after": after, "limit": None if limit is None else limit + 1}
-            found = [row["data_row_id"] for row in cursor.execute(statement, values).fetchall()]
-        more = limit is not None and len(found) > limit
-        page = found[:limit] if more else found
-        return Hits(
-            rows=[Match(name, None, None, None) for name in page],
-            request=None,
-            embedding=None,
-            complete=True,
-            total=self.count(record.name) if count else None,
-            nearest_outside=None,
-            plan={"name": "filter", "reason": "no similarity clause gives the rows a score: they are read by id"},
-            make_next=partial(str, page[-1]) if more and page else None,
-        )
+        return self._reader.rows(self.get(name), limit, after, count=count)
 
     def history(self, name: str | int, *, since: datetime | str | None = None, limit: int | None = 100) -> Changes:
         """Tell what came into the range of a slice's anchors and went out of it: the latest changes, oldest first.
@@ -425,7 +266,7 @@ class Slices:
 
         for (slice_id,) in conn.execute(query("slices_of_anchors"), values).fetchall():
             record = lock_slice(conn, slice_id)
-            self._change(conn, record, map_clauses(record.filter, released), cause="anchor")
+            change(conn, self._workspace, record, map_clauses(record.filter, released), cause="anchor")
             changed.append(record.name)
         return sorted(changed)
 
@@ -455,7 +296,7 @@ class Slices:
             records = cursor.execute(statement, values).fetchall()
         for record in records:
             try:
-                self._publish(conn, record, record.filter, live=record.live)
+                make_view(conn, self._workspace, record, record.filter, live=record.live)
             except InvalidInputError as error:
                 raise RefusedError(f'slice "{record.name}" does not fit: {error}', [record.name]) from error
         return [record.name for record in records]

@@ -1,6 +1,7 @@
 """A slice's neighbourhood: the rows in range of its anchors, kept by the database instead of computed on read.
 
-What keeps them exact is in ``sql/functions/045_neighbourhoods.sql``; why, in ``docs/adr/0012-neighbourhoods.md``.
+What keeps them exact is in ``sql/functions/043_slice_locks.sql`` to ``046_follow_vectors.sql``; why, in
+``docs/adr/0012-neighbourhoods.md``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,160 @@
+"""Stores the definition of a slice: what it depends on, its view, and its neighbourhood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
+from pgsim.db.sql import query
+from pgsim.filters.clauses import clauses, map_leaves, score_source
+from pgsim.filters.messages import placed
+from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Node, Similar, walk
+from pgsim.filters.similarity import SimilarityClause
+from pgsim.query.clause_search import clause_request, clause_type, read_clause
+from pgsim.slices import neighbourhood
+from pgsim.slices.definition import define
+from pgsim.slices.publish import publish
+from pgsim.slices.record import SliceRecord, find_slice, get_slice
+from pgsim.slices.view import select_rows
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+
+
+def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | None, where: Filter | None) -> Filter:
+    """Make a definition of a search's clause and its filter, by names that stay true and anchors that stay there.
+
+    Embedding types and slices are called by their names, also where they were given by id or left out: the names in
+    definitions follow when something is renamed.
+
+    Parameters
+    ----------
+    conn : Connection
+        In the transaction that edits the slice; holds the anchors' vectors until it ends.
+    workspace : Workspace
+        Whose slice.
+    own : SimilarityClause or None
+        The search's own clause.
+    where : Filter or None
+        Its filter.
+
+    Raises
+    ------
+    InvalidInputError, LimitError, NotFoundError, NotSearchableError
+        A clause could not be searched now, or there is nothing of a name.
+    """
+    standing: list[tuple[str | None, SimilarityClause]] = [] if own is None else [(None, own)]
+    standing += [] if where is None else clauses(where)
+    anchors: dict[int, tuple[EmbeddingType, set[str]]] = {}
+    names: dict[str | None, str] = {}
+    for place, clause in standing:
+        with placed(place):
+            kind = clause_type(conn, workspace, clause)
+            anchors.setdefault(kind.id, (kind, set()))[1].update(clause_request(clause).rows)
+            names[place] = kind.name
+    # In one order, so that two slices that are being made do not wait for each other.
+    for _, (kind, ids) in sorted(anchors.items()):
+        if ids:
+            statement = query("lock_anchor_embeddings").format(partition=kind.partition)
+            conn.execute(statement, {"ids": sorted(ids)})
+
+    def settled(place: str | None, clause: SimilarityClause) -> SimilarityClause:
+        read_clause(conn, workspace, clause)
+        return clause.model_copy(update={"embedding": names[place]})
+
+    def named(place: str, node: Node) -> Node:
+        with placed(place):
+            match node:
+                case Similar(clause=clause):
+                    return Similar(clause=settled(place, clause))
+                case HasEmbedding(name=name):
+                    return HasEmbedding(name=find_embedding_type(conn, workspace.id, name).name)
+                case InSlice(name=name):
+                    return InSlice(name=find_slice(conn, workspace, name).name)
+        return node
+
+    return define(None if own is None else settled(None, own), None if where is None else map_leaves(where, named))
+
+
+def change(
+    conn: Connection[Any],
+    workspace: Workspace,
+    record: SliceRecord,
+    definition: Filter,
+    *,
+    live: bool | None = None,
+    cause: str = "definition",
+) -> SliceRecord:
+    """Store another definition of a slice that is held, and bring everything made of it up to date.
+
+    Parameters
+    ----------
+    conn : Connection
+        In a transaction.
+    workspace : Workspace
+        Whose slice.
+    record : SliceRecord
+        The slice.
+    definition : Filter
+        What is in it from now on, settled.
+    live : bool, optional
+        Whether to compute the rows in range of the anchors on read, instead of keeping them; None leaves it as it is.
+    cause : {"definition", "anchor"}
+        What the history says of the rows that come and go.
+    """
+    values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": record.description}
+    conn.execute(query("update_slice"), values)
+    return attach(conn, workspace, record, definition, live=record.live if live is None else live, cause=cause)
+
+
+def attach(
+    conn: Connection[Any],
+    workspace: Workspace,
+    record: SliceRecord,
+    definition: Filter,
+    *,
+    live: bool,
+    cause: str = "definition",
+) -> SliceRecord:
+    """Store what a slice depends on, make its view, and last, as writers wait from then on, its neighbourhood."""
+    keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": workspace.id}
+    conn.execute(query("clear_slice_dependencies"), keys)
+    for _, node in walk(definition):
+        match node:
+            case Similar(clause=clause):
+                searched = {**keys, "embedding_type_id": clause_type(conn, workspace, clause).id}
+                conn.execute(query("insert_slice_embedding_type"), searched)
+                ids = list(clause_request(clause).rows)
+                conn.execute(query("insert_slice_anchors"), {**searched, "ids": ids})
+            case HasEmbedding(name=name):
+                kind = find_embedding_type(conn, workspace.id, name)
+                conn.execute(query("insert_slice_embedding_type"), {**keys, "embedding_type_id": kind.id})
+            case InSlice(name=name):
+                used = find_slice(conn, workspace, name)
+                conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used.id})
+    make_view(conn, workspace, record, definition, live=live)
+    conn.execute(query("mark_edits"), keys)
+    source = score_source(definition)
+    if source is not None and source.required:
+        kind = clause_type(conn, workspace, source.clause)
+        neighbourhood.define(conn, record.id, kind, source, live=live, cause=cause)
+    else:
+        neighbourhood.drop(conn, record.id)
+    return get_slice(conn, record.id)
+
+
+def make_view(
+    conn: Connection[Any], workspace: Workspace, record: SliceRecord, definition: Filter, *, live: bool
+) -> None:
+    """Make a slice's view, over the rows that are kept where they may be."""
+    body: sql.Composable = select_rows(conn, workspace, definition)
+    source = score_source(definition)
+    if source is not None and source.required and not live:
+        kind = clause_type(conn, workspace, source.clause)
+        body = neighbourhood.select_members(conn, workspace, record.id, kind, source, body)
+    publish(conn, workspace, record.name, record.description, body)
