@@ -64,6 +64,11 @@ def score_source(definition: Filter) -> ScoreSource | None:
     return None
 
 
+def conjuncts(definition: Filter) -> list[Node]:
+    """Take a filter apart into the conditions that all have to hold."""
+    return [node for _, node in _conjuncts(definition.where, ("where",))]
+
+
 def _conjuncts(node: Node, steps: Steps) -> Iterator[tuple[str, Node]]:
     """Yield the conditions that all have to hold; an ``and`` or ``or`` of one condition is that condition."""
     match node:

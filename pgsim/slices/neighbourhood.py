@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg import ClientCursor, sql
 
 from pgsim.db.sql import query
+from pgsim.filters.clauses import conjuncts, score_source
+from pgsim.filters.nodes import And, Filter, InSlice, Node, Similar, walk
 from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor, labels
 from pgsim.query.bounds import score
 from pgsim.query.clause_search import clause_request
 from pgsim.query.condition import compile_where
 from pgsim.query.result import Cursor, Hits, Match
+from pgsim.slices.view import ROW_COLUMNS, select_rows
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
     from pgsim.catalog.workspaces import Workspace
     from pgsim.filters.clauses import ScoreSource
-    from pgsim.filters.nodes import Filter
     from pgsim.query.request import Request
     from pgsim.slices.record import SliceRecord
 
@@ -81,12 +83,7 @@ def drop(conn: Connection[Any], slice_id: int) -> None:
 
 
 def select_members(
-    conn: Connection[Any],
-    workspace: Workspace,
-    slice_id: int,
-    kind: EmbeddingType,
-    source: ScoreSource,
-    live: sql.Composable,
+    conn: Connection[Any], workspace: Workspace, slice_id: int, kind: EmbeddingType, definition: Filter
 ) -> sql.Composed:
     """Compose a view's query over the kept rows, which computes on read while they are not kept.
 
@@ -94,6 +91,10 @@ def select_members(
     branch whose limit is 0, and a limit keeps it from spreading both over parallel workers, which would cost more than
     reading the kept rows. The union stands within a query of its own: the server would pull a bare one out of the view
     and look at rows that the view bars.
+
+    Conditions stand in both branches, where they leave less to read. Only those that refer to other slices stand
+    outside of both: their views are copied into the plan wherever they are named, and theirs in turn, so that twice in
+    every view would be a thousand times after ten.
 
     Parameters
     ----------
@@ -105,40 +106,50 @@ def select_members(
         The slice.
     kind : EmbeddingType
         What the similarity clause searches.
-    source : ScoreSource
-        The clause, which every row has to meet, and the conditions beside it.
-    live : sql.Composable
-        The query that computes the same rows on read.
+    definition : Filter
+        The slice's, with a clause that gives the score and that every row has to meet.
     """
-    kept = sql.SQL("(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {})").format(
-        sql.Literal(slice_id)
-    )
+    # Opening a catalog need not wait for SQLAlchemy.
+    from pgsim.tables import DataRow
+
+    source = score_source(definition)
+    assert source is not None  # noqa: S101 - the caller's
+    conditions = [] if source.rest is None else conjuncts(source.rest)
+    nested = [node for node in conditions if any(isinstance(leaf, InSlice) for _, leaf in walk(node))]
+    plain = [node for node in conditions if node not in nested]
+    computed = Filter(where=And(operands=(Similar(clause=source.clause), *plain)), score_from=definition.score_from)
     return sql.SQL(
-        "select u.*\nfrom (\n"
-        "select r.id as data_row_id, r.asset_type, r.uri, r.dataset, r.metadata, r.created_at,\n"
+        "select u.id as data_row_id, {shown}, u.score, u.nearest_anchor\n"
+        "from (\n"
+        "select {columns},\n"
         "    pgsim.score(m.distance, t.score_half, t.score_power) as score,\n"
         "    (array[{labels}]::text[])[m.nearest_anchor] as nearest_anchor\n"
         "from pgsim.slice_match m\n"
         "join pgsim.embedding_type t on t.id = {kind}\n"
         "join pgsim.data_row r on r.workspace_id = {workspace} and r.id = m.data_row_id\n"
-        "where m.slice_id = {slice} and {kept}\n    and {condition}\n"
-        "union all\n({live}\nlimit case when {kept} then 0 end)\n) u"
+        "where m.slice_id = {slice} and {kept}\n    and {plain}\n"
+        "union all\n({computed}\nlimit case when {kept} then 0 end)\n) u\n"
+        "where {nested}"
     ).format(
+        shown=sql.SQL(", ").join(sql.Identifier("u", name) for name in ROW_COLUMNS),
+        columns=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in DataRow.__table__.columns),
         labels=sql.SQL(", ").join(map(sql.Literal, labels(clause_request(source.clause).anchors))),
         kind=sql.Literal(kind.id),
         workspace=sql.Literal(workspace.id),
         slice=sql.Literal(slice_id),
-        kept=kept,
-        condition=_condition(conn, workspace, source.rest),
-        live=live,
+        kept=sql.SQL("(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {})").format(
+            sql.Literal(slice_id)
+        ),
+        plain=_condition(conn, workspace, plain, "r"),
+        computed=select_rows(conn, workspace, computed, whole=True),
+        nested=_condition(conn, workspace, nested, "u"),
     )
 
 
-def _condition(conn: Connection[Any], workspace: Workspace, where: Filter | None) -> sql.SQL:
-    """Print conditions over ``data_row r`` for a view, as those of the query that computes on read."""
-    if where is None:
+def _condition(conn: Connection[Any], workspace: Workspace, conditions: list[Node], row: str) -> sql.SQL:
+    """Print conditions that all have to hold for a view, over the columns of a data row under that name."""
+    if not conditions:
         return sql.SQL("true")
-    # Opening a catalog need not wait for SQLAlchemy.
     from sqlalchemy.orm import aliased
 
     from pgsim.filters.compile import compile_filter
@@ -147,8 +158,8 @@ def _condition(conn: Connection[Any], workspace: Workspace, where: Filter | None
     from pgsim.query.hooks import context
     from pgsim.tables import DataRow
 
-    names = context(conn, workspace, aliased(DataRow, name="r"), live_clause)
-    text, values = print_sql(compile_filter(where, names))
+    names = context(conn, workspace, aliased(DataRow, name=row), live_clause)
+    text, values = print_sql(compile_filter(And(operands=tuple(conditions)), names))
     return sql.SQL(f"({ClientCursor(conn).mogrify(text, values)})")
 
 

@@ -152,9 +152,10 @@ def make_view(
     conn: Connection[Any], workspace: Workspace, record: SliceRecord, definition: Filter, *, live: bool
 ) -> None:
     """Make a slice's view, over the rows that are kept where they may be."""
-    body: sql.Composable = select_rows(conn, workspace, definition)
     source = score_source(definition)
     if source is not None and source.required and not live:
         kind = clause_type(conn, workspace, source.clause)
-        body = neighbourhood.select_members(conn, workspace, record.id, kind, source, body)
+        body: sql.Composable = neighbourhood.select_members(conn, workspace, record.id, kind, definition)
+    else:
+        body = select_rows(conn, workspace, definition)
     publish(conn, workspace, record.name, record.description, body)

@@ -111,8 +111,10 @@ declare
 begin
     perform pgsim.sweep_slices();
     -- Who still writes vectors of the former type takes what it finds for rows of this slice.
-    if former <> kind and not pgsim.stop_writers(former) then
-        raise exception 'vectors of the embedding type that the slice searches are being written' using errcode = '55P03';
+    if former <> kind then
+        if not pgsim.stop_writers(former) then
+            raise exception 'vectors of the embedding type that the slice searches are being written' using errcode = '55P03';
+        end if;
     end if;
     perform pgsim.mark_edit(kind);
     insert into pgsim.slice_neighbourhood

@@ -163,6 +163,15 @@ def test_save_as(birds: Catalog) -> None:
     assert rows(birds, "near") == [10]
 
 
+def test_ids_become_names(birds: Catalog) -> None:
+    """What a definition says goes on to mean the same, also where something comes to be called like an id."""
+    near, line = birds.slices.get("near").id, birds.embeddings.get("line").id
+    made = birds.slices.create("by id", f"in_slice('{near}') and has_embedding('{line}')")
+    assert made.definition["where"] == {"and": [{"in_slice": "near"}, {"has_embedding": "line"}]}
+    birds.slices.rename("near", "renamed")
+    assert rows(birds, "by id") == [7, 8, 9, 10, 11, 12, 13]
+
+
 def test_circles(birds: Catalog) -> None:
     birds.slices.create("one", "in_slice('near')")
     birds.slices.create("two", "in_slice('one') or metadata.n = 1")

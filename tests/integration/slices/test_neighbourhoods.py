@@ -12,7 +12,7 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg import IsolationLevel, sql
-from sqlalchemy import Column, MetaData, Table, Text, insert, select
+from sqlalchemy import Column, MetaData, Table, Text, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgsim.app import Catalog
@@ -20,6 +20,7 @@ from pgsim.config import Config
 from pgsim.errors import BusyError
 from pgsim.limits import MAX_KEPT_ROWS
 from pgsim.query.request import Request
+from pgsim.tables import Embedding
 
 Plain = psycopg.Connection[tuple[Any, ...]]
 COLUMNS = "(embedding_type_id, workspace_id, data_row_id, vector)"
@@ -73,6 +74,12 @@ ROADS: dict[str, tuple[str, list[int]]] = {
         f"update {{}} set vector = '{level(20)}' where data_row_id in ('r10', 'r30', 'r21')",
         [10, 17, 18, 19, 20, 21, 22, 23, 30],
     ),
+    # One statement: the anchor is never without a vector.
+    "the anchor's place": (
+        "with gone as (delete from {} where data_row_id in ('r10', 'r30', 'r21') returning data_row_id)"
+        f" insert into pgsim.embedding {COLUMNS} select %(kind)s, 1, data_row_id, '{level(20)}' from gone",
+        [10, 17, 18, 19, 20, 21, 22, 23, 30],
+    ),
     "another row": ("update {} set data_row_id = 'r50' where data_row_id = 'r8'", [7, 9, 10, 11, 12, 13, 50]),
     "delete": ("delete from {} where data_row_id in ('r8', 'r30')", [7, 9, 10, 11, 12, 13]),
     "merge": (
@@ -103,6 +110,25 @@ def test_copy(conn: Plain, line: int, table: str) -> None:
         copy.write_row((line, 1, "r50", level(11.5)))
         copy.write_row((line, 1, "r51", level(31)))
     assert members(conn) == kept(conn) == [*START, 50]
+
+
+def test_the_orm(catalog: Catalog, conn: Plain, line: int) -> None:
+    """Also within the session, before it commits, and not if it does not."""
+    key = {"embedding_type_id": line, "workspace_id": catalog.workspace.id}
+    view = text("select data_row_id from ws_default.near")
+    with catalog.session() as session:
+        session.add(Embedding(**key, data_row_id="r50", vector=[9.5] * 8))
+        session.get_one(Embedding, ("r8", line)).vector = [30.0] * 8
+        session.delete(session.get_one(Embedding, ("r9", line)))
+        session.flush()
+        assert sorted(session.scalars(view)) == ["r10", "r11", "r12", "r13", "r50", "r7"]
+        assert members(conn) == START
+        session.commit()
+        assert members(conn) == kept(conn) == [7, 10, 11, 12, 13, 50]
+        session.delete(session.get_one(Embedding, ("r50", line)))
+        session.flush()
+        session.rollback()
+    assert members(conn) == kept(conn) == [7, 10, 11, 12, 13, 50]
 
 
 def test_rows_that_go_take_their_place(catalog: Catalog, conn: Plain, line: int) -> None:
