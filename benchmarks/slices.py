@@ -58,7 +58,6 @@ def _reading(bench: Bench, ours: Pgsim) -> None:
     catalog.slices.create(live, request, live=True)
     _note(bench, "making one", [made])
     with connect(ours.url) as conn:
-        conn.execute("analyze pgsim.slice_match")
         views = {name: sql.SQL("select * from {}").format(sql.Identifier("ws_default", name)) for name in (kept, live)}
         ids = [row[0] for row in conn.execute(views[kept]).fetchall()]
         by_key = sql.SQL("select * from pgsim.data_row where workspace_id = %s and id = any(%s)")

@@ -142,6 +142,8 @@ def _revision(
 ) -> Revision:
     from pgsim.slices.revise import Revision
 
+    if drop_where and (where or filter_json):
+        raise InvalidInputError("--no-where drops the conditions, which --where and --filter replace: give one of them")
     return Revision(
         anchors=options.read_anchors(anchors, vectors) or None,
         not_anchors=not_anchors or None,
@@ -222,9 +224,14 @@ def history(
             state.emit({"forgotten": number}, f"{number:,} changes forgotten")
             return
         changes = catalog.slices.history(name, since=since, limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT))
+        why = catalog.slices.get(name).why_live
     rows = [[c.at.isoformat(timespec="seconds"), c.change, c.data_row_id, c.cause] for c in changes]
-    text = table(["at", "change", "data row", "cause"], rows) if rows else "no changes"
-    state.emit([change.to_json() for change in changes], text)
+    state.emit(
+        [change.to_json() for change in changes],
+        table(["at", "change", "data row", "cause"], rows) if rows else "no changes",
+    )
+    if why is not None:
+        state.note(f"nothing is noted while the slice computes on read: {why}")
 
 
 @app.command("list")
@@ -247,7 +254,8 @@ def show(ctx: typer.Context, name: Name) -> None:
     state: State = ctx.obj
     with state.catalog() as catalog:
         document = catalog.slices.to_json(catalog.slices.get(name))
-    lines = [f"{key:<12} {safe(str(document[key]))}" for key in ("id", "name", "view", "description", "created_at")]
+    shown = {**document, "description": document["description"] or "-"}
+    lines = [f"{key:<12} {safe(str(shown[key]))}" for key in ("id", "name", "view", "description", "created_at")]
     why = f": {document['why']}" if document["why"] else ""
     lines.append(f"{'kept':<12} {safe(document['kept'] + why)}")
     lines.append("definition")

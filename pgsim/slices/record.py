@@ -64,7 +64,10 @@ class SliceRecord:
             case "live":
                 return "it was made to compute on read"
             case "large":
-                return f"more than {MAX_KEPT_ROWS:,} rows are in range"
+                return (
+                    f"more than {MAX_KEPT_ROWS:,} rows were in range; where there are fewer now, keep them again:"
+                    f' pgsim slices update "{self.name}"'
+                )
             case "stale":
                 return (
                     "vectors were being written when it had to be computed anew; the next import of vectors keeps its"

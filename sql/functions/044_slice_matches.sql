@@ -92,9 +92,8 @@ as $$
         )
         select
             slice_id, count(*) filter (where entered) as entered, count(*) filter (where not entered) as left,
-            -- Counting is left to each hundredth of the change that would be too much.
-            max(id) / greatest(pgsim.max_slice_matches() / 100, 1)
-                > (min(id) - 1) / greatest(pgsim.max_slice_matches() / 100, 1) as counted
+            -- Counting the rows that are kept is left to about each hundredth of the change that would be too much.
+            count(*) >= random() * pgsim.max_slice_matches() / 100 as counted
         from noted
         group by slice_id
         $query$, found, touched

@@ -209,6 +209,25 @@ def test_reading_touches_no_vector(conn: Plain, line: int) -> None:
     assert read == {"slice_match", "slice_neighbourhood", "data_row", "embedding_type"}
 
 
+def test_slices_within_slices_are_planned_once(catalog: Catalog, conn: Plain, line: int) -> None:
+    """A view has two branches; if both named the slices that it refers to, the plan would double at each step."""
+
+    def size(name: str) -> int:
+        plan = conn.execute(f"explain select * from ws_default.{name}".encode()).fetchall()
+        return sum("on slice_match " in row[0] for row in plan)
+
+    before = "near"
+    for step in range(1, 7):
+        where = f"in_slice('{before}') and metadata.n > 7"
+        request = Request.of([f"r{10 + step % 2}"], embedding="line", score=(0.24, 1), where=where)
+        before = f"step{step}"
+        assert catalog.slices.create(before, request).kept
+        assert size(before) == step + 1
+    assert members(conn, "ws_default.step6") == [8, 9, 10, 11, 12, 13]
+    conn.execute("update pgsim.slice_neighbourhood set state = 'stale'")
+    assert members(conn, "ws_default.step6") == [8, 9, 10, 11, 12, 13]
+
+
 def test_made_to_compute_on_read(catalog: Catalog, conn: Plain, line: int) -> None:
     record = catalog.slices.create("live one", Request.of(["r10"], embedding="line", score=(0.24, 1)), live=True)
     assert (record.kept, catalog.slices.to_json(record)["why"]) == (False, "it was made to compute on read")
@@ -229,7 +248,7 @@ def test_too_many_rows_in_range(catalog: Catalog, conn: Plain, line: int) -> Non
     )
     wide = catalog.slices.create("wide", Request.of(["r10"], embedding="line", score=(0.1, 1)))
     assert (wide.kept, wide.state) == (False, "large")
-    assert "rows are in range" in str(wide.why_live)
+    assert "rows were in range" in str(wide.why_live)
     assert members(conn, "ws_default.wide") == list(range(1, 20))
     # "near" holds seven: two more may come, a third is too many.
     conn.execute("update pgsim.embedding set vector = %s where data_row_id in ('r20', 'r21')", (level(10),))
