@@ -261,10 +261,11 @@ class Session:
         """Do one thing, or two, in one transaction; sometimes undone."""
         chance = self.random.random()
         if chance < 0.15:
-            deed: Callable[[], None] = self.random.choice(
-                [self.edit, self.edit, self.edit_anchors, self.calibrate, self.make, self.import_]
-            )
-            self._try(deed)
+            edits: list[Callable[[], None]] = [
+                self.edit, self.edit, self.edit_anchors, self.calibrate, self.make, self.import_, self.rename,
+                self.force,
+            ]  # fmt: skip
+            self._try(self.random.choice(edits))
             return
         writers: list[Callable[[], None]] = [
             self.insert, self.copy, self.upsert, self.update, self.update, self.delete, self.delete_rows,
@@ -337,13 +338,18 @@ class Session:
         )  # fmt: skip
 
     def copy(self) -> None:
+        """Vectors where there are none, or were none left."""
         kind = self.kind()
+        ids = self.ids(6)
+        if self.random.random() < 0.7:
+            statement = sql.SQL("delete from {} where data_row_id = any(%s) and embedding_type_id = %s")
+            self.conn.execute(statement.format(self.table(kind)), (ids, kind))
         with self.conn.cursor().copy(
             sql.SQL("copy {} (embedding_type_id, workspace_id, data_row_id, vector) from stdin").format(
                 self.table(kind)
             )
         ) as copy:
-            for name in self.ids(4):
+            for name in ids:
                 copy.write_row((kind, 1, name, self.vector()))
 
     def upsert(self) -> None:
@@ -481,6 +487,17 @@ class Session:
         clause, _ = clause_of(record.definition)
         rows = [anchor["row"] for anchor in clause["anchors"] if "row" in anchor]
         self.catalog.slices.anchors(name, add=self.ids(1), remove=rows[:1])
+
+    def rename(self) -> None:
+        self.made += 1
+        self.catalog.slices.rename(self.some(), f"named by {self.name} {self.made}")
+
+    def force(self) -> None:
+        """Delete the row of an anchor: the slice keeps its vector."""
+        with self.catalog.db.transaction() as conn:
+            found = [row[0] for row in conn.execute("select data_row_id from pgsim.slice_anchor").fetchall()]
+        if found:
+            self.catalog.rows.delete([self.random.choice(found)], force=True)
 
     def calibrate(self) -> None:
         kind, name = self.random.choice(self.kinds)
