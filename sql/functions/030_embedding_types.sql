@@ -149,10 +149,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Dropping a partition takes the strongest lock on the parent and would wait for every import that runs; emptying
-    -- it takes no lock but its own. What is left is dropped later, by pgsim.drop_retired().
+    -- it takes no lock but its own. What is left is dropped later, by pgsim.drop_retired(). It is told apart before it is
+    -- emptied, as no slice is on it that would have to follow.
+    insert into pgsim.retired_partition (embedding_type_id) values (old.id);
     execute format('truncate table pgsim.%I', 'embedding_' || old.id);
     execute format('alter table pgsim.%I add constraint retired check (false)', 'embedding_' || old.id);
-    insert into pgsim.retired_partition (embedding_type_id) values (old.id);
     if old.origin = 'custom' then
         perform pgsim.give_place(old.workspace_id, 'used_embedding_types');
     end if;

@@ -155,6 +155,9 @@ declare
     slices bigint[];
     change record;
 begin
+    if exists (select from pgsim.retired_partition p where p.embedding_type_id = kind_id) then
+        return null;
+    end if;
     if not pgsim.sees_all() then
         perform pgsim.join_writers(kind_id);
         update pgsim.slice_neighbourhood b set state = 'stale', cause = 'deletion'

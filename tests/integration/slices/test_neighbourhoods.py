@@ -319,6 +319,18 @@ def test_a_writer_waits_for_a_slice_that_is_computed(
     assert members(conn) == kept(conn) == [*range(1, 20), 50]
 
 
+@pytest.mark.parametrize("gone", ["delete from pgsim.embedding_type", "select pgsim.delete_workspace('default')"])
+def test_a_type_goes_under_repeatable_read(
+    catalog: Catalog, database_url: str, conn: Plain, line: int, gone: str
+) -> None:
+    catalog.slices.delete("near")
+    with psycopg.connect(database_url) as writer:
+        writer.isolation_level = IsolationLevel.REPEATABLE_READ
+        writer.execute(gone.encode())
+        writer.execute("truncate pgsim.embedding")
+    assert conn.execute("select count(*) from pgsim.embedding_type").fetchone() == (0,)
+
+
 @pytest.mark.parametrize("isolation", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
 def test_a_writer_older_than_an_edit_is_told(
     catalog: Catalog, database_url: str, conn: Plain, line: int, isolation: IsolationLevel
