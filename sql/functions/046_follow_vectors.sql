@@ -45,6 +45,9 @@ declare
     -- Without it one may see a vector that another session deleted beside the one that took its place.
     whole boolean := pgsim.sees_all();
     touched text;
+    found text;
+    former text;
+    concerned boolean;
     change record;
 begin
     if tg_table_name <> 'embedding' then
@@ -105,26 +108,30 @@ begin
             else 'select w.data_row_id, w.embedding_type_id from new_vectors w'
                 ' union select w.data_row_id, w.embedding_type_id from old_vectors w'
         end;
-        for change in
-            execute pgsim.settle_query(
-                pgsim.match_query(
-                    kind,
-                    format(
-                        'select %s e.data_row_id, @vector@.subvector(e.vector, 1, %s) as vector from (%s) w'
-                        ' join pgsim.%I e on e.data_row_id = w.data_row_id where w.embedding_type_id = %s %s',
-                        case when not whole then 'distinct on (e.data_row_id)' end, kind.dimensions, touched,
-                        'embedding_' || kind_id, kind_id,
-                        case when not whole then 'order by e.data_row_id, age(e.xmin)' end
-                    )
-                ),
-                case tg_op
-                    when 'INSERT' then 'false'
-                    else format(
-                        'm.data_row_id in (select w.data_row_id from old_vectors w where w.embedding_type_id = %s)',
-                        kind_id
-                    )
-                end
+        found := pgsim.match_query(
+            kind,
+            format(
+                'select %s e.data_row_id, @vector@.subvector(e.vector, 1, %s) as vector from (%s) w'
+                ' join pgsim.%I e on e.data_row_id = w.data_row_id where w.embedding_type_id = %s %s',
+                case when not whole then 'distinct on (e.data_row_id)' end, kind.dimensions, touched,
+                'embedding_' || kind_id, kind_id,
+                case when not whole then 'order by e.data_row_id, age(e.xmin)' end
             )
+        );
+        former := case tg_op
+            when 'INSERT' then 'false'
+            else format(
+                'm.data_row_id in (select w.data_row_id from old_vectors w where w.embedding_type_id = %s)', kind_id
+            )
+        end;
+        -- Most vectors are near to no slice: to plan what follows would take longer than to find that out.
+        execute format(
+            'select exists (%s) or exists (select from pgsim.slice_match m where m.slice_id = any($1) and (%s))',
+            found, former
+        ) into concerned using slices;
+        continue when not concerned;
+        for change in
+            execute pgsim.settle_query(found, former)
             using slices, case tg_op when 'DELETE' then 'deletion' else 'vector' end, clock_timestamp()
         loop
             perform pgsim.announce_slice(change.slice_id, change.entered, change.left);

@@ -297,7 +297,7 @@ class Session:
         except BusyError:
             pass
         except PgsimError as error:
-            if error.code not in ("refused", "not_found", "invalid_input", "already_exists", "limit"):
+            if error.code not in ("refused", "not_found", "invalid_input", "already_exists", "limit", "not_searchable"):
                 raise
         self.done[f"{deeds[0].__name__ if len(deeds) == 1 else 'several'} {ends}"] += 1
 
