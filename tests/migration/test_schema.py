@@ -236,15 +236,18 @@ def test_indexes_of_declared_fields_are_no_difference(catalog: Catalog) -> None:
     assert left == []
 
 
-def test_an_upgrade_takes_along_what_there_is(empty: Database, empty_database_url: str) -> None:
-    """Vectors and a slice of the first schema, whose partition has no triggers yet that keep slices exact."""
+@pytest.mark.parametrize("revision", VERSIONS[:3])
+def test_slices_of_before_the_neighbourhoods_are_taken_along(
+    empty: Database, empty_database_url: str, revision: str
+) -> None:
+    """With their vectors, whose partition has no triggers yet that keep slices exact."""
     from alembic import command
     from pgsim.app import Catalog
 
     schema.upgrade(empty)
     schema.downgrade(empty, "base")
     with empty.engine.begin() as connection:
-        command.upgrade(schema.alembic_config(connection), VERSIONS[0])
+        command.upgrade(schema.alembic_config(connection), revision)
     empty.reset()
     level = "('[' || array_to_string(array_fill(i, array[8]), ',') || ']')::vector"
     with empty.transaction() as conn:
