@@ -13,6 +13,7 @@ from pgsim.limits import DEFAULT_SEARCH_LIMIT
 
 if TYPE_CHECKING:
     from pgsim.cli.state import State
+    from pgsim.slices.record import SliceRecord
     from pgsim.slices.revise import Revision
 
 app = typer.Typer(no_args_is_help=True, help="Slices: named filters, each also a SQL view.")
@@ -90,6 +91,7 @@ def create(
         record = catalog.slices.create(name, condition, description=description, live=live)
         document = catalog.slices.to_json(record)
     state.emit(document, f"slice {record.name} made; read it as {document['view']}")
+    _warn(state, record)
 
 
 @app.command()
@@ -124,6 +126,13 @@ def update(
         record = catalog.slices.update(name, revision, description=description, live=live)
         document = catalog.slices.to_json(record)
     state.emit(document, f"slice {record.name} changed; read it as {document['view']}")
+    _warn(state, record)
+
+
+def _warn(state: State, record: SliceRecord) -> None:
+    """Say that a slice computes on read that was not asked to."""
+    if record.state in ("large", "stale"):
+        state.note(f"it computes on read for now: {record.why_live}")
 
 
 def _revision(
@@ -195,6 +204,8 @@ def anchors(
     document = {"name": record.name, "anchors": positive, "not_anchors": negative}
     cells = [[anchor, "positive"] for anchor in positive] + [[anchor, "negative"] for anchor in negative]
     state.emit(document, table(["anchor", "kind"], cells))
+    if add or remove:
+        _warn(state, record)
 
 
 @app.command()

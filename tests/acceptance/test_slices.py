@@ -226,6 +226,21 @@ def test_kept_or_computed(own: Shop) -> None:
     assert "no similarity clause" in plain["why"]
 
 
+def test_made_while_vectors_are_written(own: Shop) -> None:
+    """It says that it computes on read for now, and a change of nothing keeps its rows once they are written."""
+    words = ["--embedding", "shape", "--anchor", "r001", "--min-score", "0.5"]
+    with psycopg.connect(own.cli.url) as writer:
+        writer.execute("update pgsim.embedding set vector = vector where data_row_id = 'r002'")
+        made = own.cli("slices", "create", "near one", *words)
+        assert "computes on read for now: vectors were being written" in made.err
+        told = own.cli("slices", "history", "near one")
+        assert (told.out, "nothing is noted while" in told.err) == ("no changes\n", True)
+    assert own.cli.json("slices", "show", "near one")["kept"] == "live"
+    assert own.cli("slices", "update", "near one").err == ""
+    assert own.cli.json("slices", "show", "near one")["kept"] == "table"
+    assert own.cli.json("slices", "history", "near one", "--limit", 1)[0]["cause"] == "definition"
+
+
 def test_few_rows_say_what_lies_beyond(own: Shop) -> None:
     words = ["--embedding", "shape", "--anchor", "r001", "--min-score", "0.999"]
     own.cli("slices", "create", "one row", *words)
@@ -274,6 +289,7 @@ def test_update_and_save_as(own: Shop) -> None:
     assert 'no slice "nobody"' in own.cli.refused("slices", "create", "third", "--from", "nobody")
     assert 'no slice "nobody"' in own.cli.refused("slices", "update", "nobody", "--min-score", "0.5")
     assert "least score" in own.cli.refused("slices", "update", "first", "--min-score", "0.9", "--max-score", "0.1")
+    assert "--no-where" in own.cli.refused("slices", "update", "first", "--no-where", "--where", "metadata.k = 1")
 
 
 def test_rename(own: Shop) -> None:
