@@ -1,4 +1,4 @@
-SELECT r.id AS data_row_id, r.asset_type AS asset_type, r.uri AS uri, r.dataset AS dataset, r.metadata AS metadata, r.created_at AS created_at, pgsim.score(e.vector <+> (SELECT embedding_2_1.vector 
+SELECT r.id AS data_row_id, r.asset_type, r.uri, r.dataset, r.metadata, r.created_at, pgsim.score(e.vector <+> (SELECT embedding_2_1.vector 
 FROM pgsim.embedding_2 AS embedding_2_1 
 WHERE embedding_2_1.data_row_id = 'r10'::VARCHAR), (SELECT embedding_type_1.score_half 
 FROM pgsim.embedding_type AS embedding_type_1 

@@ -1,4 +1,4 @@
-SELECT r.id AS data_row_id, r.asset_type AS asset_type, r.uri AS uri, r.dataset AS dataset, r.metadata AS metadata, r.created_at AS created_at, CAST(NULL AS DOUBLE PRECISION) AS score, CAST(NULL AS TEXT) AS nearest_anchor 
+SELECT r.id AS data_row_id, r.asset_type, r.uri, r.dataset, r.metadata, r.created_at, CAST(NULL AS DOUBLE PRECISION) AS score, CAST(NULL AS TEXT) AS nearest_anchor 
 FROM pgsim.data_row AS r 
 WHERE r.workspace_id = 1::BIGINT AND ((EXISTS (SELECT 1 
 FROM pgsim.embedding_1 AS embedding_1_1 

@@ -19,6 +19,7 @@ from pgsim.app import Catalog
 from pgsim.errors import InvalidInputError, RefusedError
 from pgsim.filters.nodes import Filter
 from pgsim.query.request import Request
+from pgsim.slices.neighbourhood import select_members
 from pgsim.slices.view import select_rows
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "slices"
@@ -61,19 +62,42 @@ DEFINITIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
-def test_golden(two: Catalog, name: str) -> None:
-    """The statement of each view; ``UPDATE_GOLDEN=1`` writes the files anew."""
-    with two.db.transaction() as conn:
-        text = select_rows(conn, two.workspace, Filter.from_json(DEFINITIONS[name])).as_string(conn) + "\n"
+#: Beside a clause that every row has to meet: a condition, and another slice.
+KEPT: dict[str, Any] = {
+    "where": {
+        "and": [
+            similar("up", "r5", [10.0] * 8),
+            {"field": "metadata.n", "op": "<", "value": 17},
+            {"not": {"in_slice": "few"}},
+        ]
+    }
+}
+
+
+def golden(name: str, text: str) -> None:
     path = GOLDEN / f"{name}.sql"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_golden(two: Catalog, name: str) -> None:
+    """The statement of each view; ``UPDATE_GOLDEN=1`` writes the files anew."""
+    with two.db.transaction() as conn:
+        golden(name, select_rows(conn, two.workspace, Filter.from_json(DEFINITIONS[name])).as_string(conn) + "\n")
+
+
+def test_golden_of_kept_rows(two: Catalog) -> None:
+    two.slices.create("few", "metadata.n < 3")
+    kind = two.embeddings.get("up").kind
+    with two.db.transaction() as conn:
+        body = select_members(conn, two.workspace, 7, kind, Filter.from_json(KEPT))
+        golden("kept", body.as_string(conn) + "\n")
+
+
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.sql")} == set(DEFINITIONS)
+    assert {path.stem for path in GOLDEN.glob("*.sql")} == {*DEFINITIONS, "kept"}
 
 
 def test_where_the_score_comes_from(two: Catalog, conn: Plain) -> None:
