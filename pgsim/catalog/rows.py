@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgsim.files.report import ImportReport, Progress
 
 Note = Callable[[str], None]
-ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], object]
+ReleaseAnchors = Callable[[Connection[Any], Sequence[str]], Sequence[str]]
 
 #: Names that a message lists; the rest is counted.
 _NAMED = 10
@@ -44,7 +44,8 @@ class Rows:
     workspace_id : int
         The workspace.
     release_anchors : callable, optional
-        Called with a connection and ids before a forced deletion: turns these anchors of slices into vectors.
+        Called with a connection and ids before a forced deletion: turns these anchors of slices into vectors, and
+        names the slices.
     vectors : callable, optional
         Called with an import's connection: takes the vectors in its lines, which are refused otherwise.
     """
@@ -196,7 +197,7 @@ class Rows:
             found = conn.execute(query("count_rows").format(where=fragment or _EVERY), values).fetchone()
         return int(found[0]) if found is not None else 0
 
-    def delete(self, ids: str | Iterable[str], *, force: bool = False) -> int:
+    def delete(self, ids: str | Iterable[str], *, force: bool = False, note: Note = _silent) -> int:
         """Delete rows with their embeddings, all or none.
 
         Parameters
@@ -205,6 +206,8 @@ class Rows:
             The rows.
         force : bool
             Also rows that slices use as anchors; the slices keep the anchors' vectors.
+        note : callable, optional
+            Told which slices these are.
 
         Returns
         -------
@@ -225,13 +228,16 @@ class Rows:
             return 0
         # An import of vectors holds the rows that it has stored vectors of, and may need one that is locked here: then
         # this gives way, or the server would end the import to let the deletion through.
-        return giving_way(
+        number, slices = giving_way(
             lambda: self._delete(wanted, force=force),
             tries=_TRIES,
             refused="another session, such as an import, holds some of these rows; nothing was deleted, try again",
         )
+        if slices:
+            note(f"slices keep the vectors of anchors that went: {_some(slices)}")
+        return number
 
-    def _delete(self, wanted: Sequence[str], *, force: bool) -> int:
+    def _delete(self, wanted: Sequence[str], *, force: bool) -> tuple[int, Sequence[str]]:
         values: dict[str, Any] = {"workspace_id": self._workspace_id, "ids": [_storable(row_id) for row_id in wanted]}
         with self._db.transaction() as conn:
             conn.execute("set local lock_timeout = '500ms'")
@@ -253,11 +259,11 @@ class Rows:
                         " or give --force: the slices then keep the anchors' vectors",
                         slices,
                     )
-                self._release_anchors(conn, wanted)
+                slices = list(self._release_anchors(conn, wanted))
             # Before the rows, and from the workspace's own partitions: a cascade would look into everyone's.
             for (type_id,) in types:
                 conn.execute(query("delete_row_embeddings").format(partition=_partition(type_id)), values)
-            return conn.execute(query("delete_rows"), values).rowcount
+            return conn.execute(query("delete_rows"), values).rowcount, slices
 
     def export(
         self,

@@ -116,7 +116,7 @@ def delete(
     state: State = ctx.obj
     state.confirm(f"Delete {named} with all embeddings?", yes=yes)
     with state.catalog() as catalog:
-        number = catalog.rows.delete(wanted, force=force)
+        number = catalog.rows.delete(wanted, force=force, note=state.note)
     state.emit({"deleted": number}, f"{number:,} deleted")
 
 

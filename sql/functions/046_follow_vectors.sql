@@ -124,10 +124,11 @@ begin
                 'm.data_row_id in (select w.data_row_id from old_vectors w where w.embedding_type_id = %s)', kind_id
             )
         end;
-        -- Most vectors are near to no slice: to plan what follows would take longer than to find that out.
+        -- Most vectors are near to no slice: for a few, planning what follows would take longer than to find that out.
         execute format(
-            'select exists (%s) or exists (select from pgsim.slice_match m where m.slice_id = any($1) and (%s))',
-            found, former
+            'select (select count(*) from (select from (%s) w limit 101) w) > 100'
+            ' or exists (%s) or exists (select from pgsim.slice_match m where m.slice_id = any($1) and (%s))',
+            touched, found, former
         ) into concerned using slices;
         continue when not concerned;
         for change in

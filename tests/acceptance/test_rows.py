@@ -221,7 +221,7 @@ def test_a_row_that_is_a_slices_anchor(shop: Any) -> None:
     assert "anchored" in told
     assert "--force" in told
     before = cli.json("slices", "rows", "anchored", "--limit", "none")["rows"]
-    cli("rows", "delete", "r150", "--yes", "--force")
+    assert "anchored" in cli("rows", "delete", "r150", "--yes", "--force").err
     after = cli.json("slices", "rows", "anchored", "--limit", "none")["rows"]
     assert [r["data_row_id"] for r in after] == [r["data_row_id"] for r in before if r["data_row_id"] != "r150"]
     assert {r["nearest_anchor"] for r in after} <= {"vector:1"}

@@ -401,9 +401,10 @@ def test_delete_takes_embeddings_along_and_all_ids_or_none(rows: Rows, db: Datab
 def test_anchors_of_slices_are_kept_unless_forced(db: Database, workspace_id: int) -> None:
     released: list[list[str]] = []
 
-    def release(conn: psycopg.Connection[Any], ids: Any) -> None:
+    def release(conn: psycopg.Connection[Any], ids: Any) -> list[str]:
         released.append(list(ids))
         conn.execute("delete from pgsim.slice_anchor where data_row_id = any(%s)", (list(ids),))
+        return ["rare birds"]
 
     rows = Rows(db, workspace_id, release_anchors=release)
     rows.add(image(row_id) for row_id in "abc")
@@ -422,8 +423,12 @@ def test_anchors_of_slices_are_kept_unless_forced(db: Database, workspace_id: in
     assert rows.delete(["b"]) == 1
     with pytest.raises(RefusedError):
         Rows(db, workspace_id).delete(["a"], force=True)
-    assert rows.delete(["a"], force=True) == 1
+    told: list[str] = []
+    assert rows.delete(["a"], force=True, note=told.append) == 1
     assert released == [["a"]]
+    assert told == ['slices keep the vectors of anchors that went: "rare birds"']
+    assert rows.delete(["c"], force=True, note=told.append) == 1
+    assert len(told) == 1
 
 
 def test_two_imports_of_the_same_rows_do_not_deadlock(rows: Rows) -> None:
