@@ -310,6 +310,7 @@ def test_a_condition_that_few_rows_pass_is_not_planned_anew_each_time(
     with shared.db.autocommit() as conn:
         # The connection that searched last is lent first.
         plans = conn.execute(
-            "select generic_plans from pg_prepared_statements where statement like '%SELECT CAST(%' and generic_plans > 0"
+            "select generic_plans from pg_prepared_statements"
+            " where statement like '%SELECT CAST(%' and generic_plans > 0"
         ).fetchall()
     assert plans
