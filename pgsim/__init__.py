@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pgsim.query.result import Hits, Match
     from pgsim.query.selectable import similar
     from pgsim.slices.revise import Revision
-    from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
+    from pgsim.tables import Batch, BatchRow, DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,8 @@ _HOMES = {
     "Match": "pgsim.query.result",
     "similar": "pgsim.query.selectable",
     "Revision": "pgsim.slices.revise",
+    "Batch": "pgsim.tables",
+    "BatchRow": "pgsim.tables",
     "DataRow": "pgsim.tables",
     "Embedding": "pgsim.tables",
     "EmbeddingType": "pgsim.tables",
@@ -36,6 +38,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Batch",
+    "BatchRow",
     "Catalog",
     "DataRow",
     "Embedding",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +12,11 @@ from pgsim.catalog.metadata_fields import MetadataFields
 from pgsim.catalog.rows import Rows
 from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
+from pgsim.curation.batches import Batches
+from pgsim.curation.bulk_metadata import MetadataChange, set_metadata
+from pgsim.curation.export import export
+from pgsim.curation.select import Selection, Selector
+from pgsim.curation.source import Source, Sources
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
 from pgsim.query.condition import compile_where
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from sqlalchemy import ColumnElement
 
+    from pgsim.files.documents_file import Target
+    from pgsim.files.report import Progress
     from pgsim.query.result import Hits, Match
     from pgsim.session import WorkspaceSession
 
@@ -73,6 +80,8 @@ class Catalog:
         The embedding types.
     slices : Slices
         The slices.
+    batches : Batches
+        The batches that were sent to projects.
     """
 
     def __init__(self, db: Database, workspace: str) -> None:
@@ -89,6 +98,8 @@ class Catalog:
         )
         self.metadata = MetadataFields(db, self.workspace.id, remake_views=self.slices.remake_views)
         self.embeddings = Spaces(db, self.workspace.id, self._condition)
+        self._sources = Sources(self.workspace, self._searcher)
+        self.batches = Batches(db, self.workspace, self._sources)
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -272,6 +283,141 @@ class Catalog:
             Such as ``hits.request``, or ``pgsim.Request.of([...], ...)``.
         """
         return self._searcher.explain(request)
+
+    def set_metadata(
+        self,
+        values: Mapping[str, Any],
+        source: Source,
+        *,
+        remove: Iterable[str] = (),
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> MetadataChange:
+        """Set and remove metadata fields on every row of a source, in one transaction.
+
+        Parameters
+        ----------
+        values : mapping of str to JSON value
+            Fields to add or replace; a value replaces the whole of what the field held.
+        source : SliceRecord, BatchRecord, Request, Hits, condition or iterable of str
+            The rows: a slice, a batch, a search, its hits, a condition (text, JSON tree or filter), or ids.
+        remove : iterable of str
+            Fields to remove.
+        dry_run : bool
+            Count, and change nothing.
+        progress : callable, optional
+            Called with the step, the rows done and how many there are.
+
+        Returns
+        -------
+        MetadataChange
+            ``matched`` rows, and those that ``changed``: the others were like that already.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError
+        """
+        return set_metadata(
+            self.db,
+            self.workspace,
+            self._sources,
+            values,
+            source,
+            remove=remove,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    def select(
+        self,
+        method: str,
+        count: int,
+        source: Source | None = None,
+        *,
+        seed: int = 0,
+        embedding: str | int | None = None,
+        clusters: int | None = None,
+        by: str | None = None,
+        order: str | None = None,
+        progress: Progress | None = None,
+    ) -> Selection:
+        """Select a few rows out of many; the same seed and the same rows give the same selection.
+
+        Parameters
+        ----------
+        method : {"random", "ordered", "cluster", "diverse"}
+            By lot; the first in an order; spread over the k-means clusters of an embedding, the nearest to each centre
+            first; or each time the row that is farthest from those selected (greedy k-centre).
+        count : int
+            Rows at most.
+        source : SliceRecord, BatchRecord, Request, Hits, condition or iterable of str, optional
+            The rows to select from; by default all of the workspace.
+        seed : int
+            Decides lots, centres and where ``diverse`` begins.
+        embedding : str or int, optional
+            For ``cluster`` and ``diverse``; may be left out where there is one embedding type.
+        clusters : int, optional
+            Number of clusters; by default about the square root of half the rows, and no more than ``count``.
+        by : str, optional
+            For ``ordered``: ``score``, or a field such as ``created_at`` or ``metadata.NAME``; by default the score
+            where the rows have one, else the id.
+        order : {"asc", "desc"}, optional
+            By default descending for the score, ascending for fields; missing values come last.
+        progress : callable, optional
+            Called with the step, what is done and how much there is.
+
+        Returns
+        -------
+        Selection
+            A sequence of ``data_row_id, score, cluster``, with ``ids`` to make a batch of.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError
+        MissingExtraError
+            Clusters without scikit-learn.
+        """
+        return Selector(self.db, self.workspace, self._sources).select(
+            method,
+            count,
+            source,
+            seed=seed,
+            embedding=embedding,
+            clusters=clusters,
+            by=by,
+            order=order,
+            progress=progress,
+        )
+
+    def export(
+        self, source: Source, target: Target, *, embedding: str | int | None = None, progress: Progress | None = None
+    ) -> int:
+        """Write the rows of a source to NDJSON, CSV or Parquet, by the file's name.
+
+        Parameters
+        ----------
+        source : SliceRecord, BatchRecord, Request, Hits, condition or iterable of str
+            The rows; written in its order, with their scores where they have any.
+        target : str, Path or binary file
+            ``*.csv``, ``*.parquet``; anything else is NDJSON. ``.gz`` and ``.zst`` are compressed, ``-`` is standard
+            output.
+        embedding : str or int, optional
+            The embedding type whose vectors are written too.
+        progress : callable, optional
+            Called with the step, the rows done, and how many there are where that is known.
+
+        Returns
+        -------
+        int
+            Rows written.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError, FileFormatError
+        MissingExtraError
+            Parquet without pyarrow.
+        """
+        return export(self.db, self.workspace, self._sources, source, target, embedding=embedding, progress=progress)
 
     def session(self) -> WorkspaceSession:
         """Open a SQLAlchemy session in this workspace.

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, with_loader_criteria
 
 from pgsim.db.translate import translated
 from pgsim.query.selectable import WORKSPACE_SETTING, filter_rows
-from pgsim.tables import DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
+from pgsim.tables import Batch, BatchRow, DataRow, Embedding, EmbeddingType, MetadataField, Slice, Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WorkspaceSession(Session):
-    """A session whose queries see one workspace's data rows, embedding types and slices.
+    """A session whose queries see one workspace's data rows, embedding types, slices and batches.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class WorkspaceSession(Session):
         state.statement = state.statement.options(
             with_loader_criteria(Workspace, lambda cls: cls.id == workspace_id, include_aliases=True)
         )
-        for table in (DataRow, Embedding, EmbeddingType, MetadataField, Slice):
+        for table in (DataRow, Embedding, EmbeddingType, MetadataField, Slice, Batch, BatchRow):
             state.statement = state.statement.options(
                 with_loader_criteria(table, lambda cls: cls.workspace_id == workspace_id, include_aliases=True)
             )

@@ -1,35 +1,33 @@
-"""Export of data rows as NDJSON or Parquet, streamed from the server."""
+"""Export of data rows, streamed from the server."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from pgsim.catalog.row_import import KEYS
-from pgsim.files.output import open_output
-from pgsim.files.table import open_table
+from pgsim.files.documents_file import Target, Write, open_documents
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
     from pgsim.db.engine import Database
     from pgsim.files.report import Progress
 
-_FETCH_ROWS = 2000
-_CONTROL = re.compile("[\x7f-\x9f]")
+#: Rows and bytes that are fetched at once; the first time fewer, for documents may be of any length.
+_FETCH_ROWS: Final = 2000
+_FIRST_ROWS: Final = 50
+_FETCH_BYTES: Final = 8 * 2**20
 
 
 def export_rows(
     db: Database,
     statement: sql.Composed,
     values: Mapping[str, Any],
-    target: str | Path | IO[bytes],
+    target: Target,
     *,
-    columns: Sequence[str] = KEYS,
     total: int | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -37,50 +35,61 @@ def export_rows(
 
     Parameters
     ----------
-    statement : sql.Composed
-        A query of one text column, each a JSON document on one line.
-    values : mapping
-        Its parameters.
+    statement, values, total, progress
+        As in `write_documents`.
     target : str, Path or binary file
-        See ``pgsim.files.output.open_output``; a name that ends in ``.parquet`` gets a table instead of lines.
-    columns : sequence of str
-        The documents' keys, which are the table's columns.
-    total : int, optional
-        Rows that there are.
-    progress : callable, optional
-        Called with ``"write"``, the rows done and how many there are.
+        See ``pgsim.files.documents_file.open_documents``.
 
     Returns
     -------
     int
         Documents written.
     """
+    with open_documents(target, KEYS) as write, db.transaction() as conn:
+        return write_documents(conn, statement, values, write, total=total, progress=progress)
+
+
+def write_documents(
+    conn: Connection[Any],
+    statement: sql.Composed,
+    values: Mapping[str, Any],
+    write: Write,
+    *,
+    beside: int = 0,
+    total: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write the documents that a statement yields to an open file, inside the caller's transaction.
+
+    Parameters
+    ----------
+    statement : sql.Composed
+        A query of a text column, each a JSON document on one line, and perhaps of further columns that ``write`` takes.
+    values : mapping
+        Its parameters.
+    write : callable
+        Takes the columns.
+    beside : int
+        Bytes that the further columns of a row take.
+    total : int, optional
+        Rows that there are.
+    progress : callable, optional
+        Called with ``"write"``, the rows done and how many there are.
+    """
     count = 0
-    with ExitStack() as stack:
-        file = stack.enter_context(open_output(target))
-        if isinstance(target, str | Path) and Path(target).suffix == ".parquet":
-            write = stack.enter_context(open_table(file, columns)).write
-        else:
-            write = partial(_write_lines, file)
-        conn = stack.enter_context(db.transaction())
-        # Times in the file are UTC, whatever the server's setting.
-        conn.execute("set local timezone = 'UTC'")
-        # All of the rows will be read: plan for that, not for the first of them.
-        conn.execute("set local cursor_tuple_fraction = 1")
-        cursor = stack.enter_context(conn.cursor("pgsim_export"))
+    # Times in the file are UTC, whatever the server's setting.
+    conn.execute("set local timezone = 'UTC'")
+    # All of the rows will be read: plan for that, not for the first of them.
+    conn.execute("set local cursor_tuple_fraction = 1")
+    with conn.cursor("pgsim_export", binary=True) as cursor:
         cursor.execute(statement, values)
-        while documents := [document for (document,) in cursor.fetchmany(_FETCH_ROWS)]:
-            write(documents)
-            count += len(documents)
+        fetched = _FIRST_ROWS
+        while rows := cursor.fetchmany(fetched):
+            documents, *others = zip(*rows, strict=True)
+            write(documents, *others)
+            count += len(rows)
+            width = beside + sum(map(len, documents)) / len(rows)
+            fetched = max(1, min(_FETCH_ROWS, int(_FETCH_BYTES / width)))
             if progress is not None:
                 progress("write", count, total)
     return count
-
-
-def _write_lines(file: IO[bytes], documents: Sequence[str]) -> None:
-    file.write(_CONTROL.sub(_escape, "\n".join(documents) + "\n").encode())
-
-
-def _escape(found: re.Match[str]) -> str:
-    """Write a control character that terminals obey, and JSON lets stand, as its escape."""
-    return f"\\u{ord(found[0]):04x}"

@@ -81,7 +81,7 @@ def lines_of_mappings(rows: Iterable[Mapping[str, Any]]) -> Lines:
         for number, row in enumerate(rows, start=1):
             extent.position = number
             try:
-                yield number, json.dumps(dict(row), ensure_ascii=True, allow_nan=False, default=_plain).encode()
+                yield number, json.dumps(dict(row), ensure_ascii=True, allow_nan=False, default=plain).encode()
             except (TypeError, ValueError, RecursionError) as error:
                 row_id = row.get("id") if isinstance(row, Mapping) else None
                 reject(Rejection(number, row_id if isinstance(row_id, str) else None, f"not storable as JSON: {error}"))
@@ -89,7 +89,7 @@ def lines_of_mappings(rows: Iterable[Mapping[str, Any]]) -> Lines:
     return read
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn what applications hold into what JSON has."""
     if isinstance(value, (datetime, date)):
         return value.isoformat()

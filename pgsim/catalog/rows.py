@@ -273,13 +273,13 @@ class Rows:
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Write rows by id, as NDJSON that `import_file` reads back without any loss, or as Parquet.
+        """Write rows by id, as NDJSON that `import_file` reads back without any loss, as CSV or as Parquet.
 
         Parameters
         ----------
         target : str, Path or binary file
-            A name ending in .gz or .zst is compressed, one ending in .parquet is a table with metadata and media as
-            JSON; ``-`` is standard output. A named file appears when it is whole.
+            A name ending in .gz or .zst is compressed, one ending in .csv or .parquet is a table with metadata
+            and media as JSON; ``-`` is standard output. A named file appears when it is whole.
         fragment, params
             A condition as in `list`.
         progress : callable, optional

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pgsim.cli import db, demo, embeddings, metadata, recall, rows, search, slices, workspaces
+from pgsim.cli import batches, db, demo, embeddings, metadata, recall, rows, search, select, slices, workspaces
 from pgsim.cli.state import State
 from pgsim.config import Config
 from pgsim.errors import PgsimError
@@ -30,6 +30,9 @@ app.add_typer(embeddings.app, name="embeddings", help="Embedding types and their
 app.command("search")(search.search)
 app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
+app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")
+app.command("select")(select.select)
+app.add_typer(metadata.app, name="metadata", help="The metadata of data rows.")
 app.command("demo")(demo.demo)
 
 #: Exit code that Typer turns Ctrl-C into.

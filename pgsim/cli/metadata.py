@@ -1,4 +1,4 @@
-"""``pgsim metadata``: declared metadata fields."""
+"""``pgsim metadata``: declared metadata fields, and the metadata of many rows at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgsim.cli import metadata_set
+
 if TYPE_CHECKING:
     from pgsim.catalog.metadata_fields import Definition
     from pgsim.cli.state import State
 
-app = typer.Typer(no_args_is_help=True, help="Declared metadata fields: kinds that the database holds values to.")
+app = typer.Typer(no_args_is_help=True, help="Declared metadata fields, and the metadata of many rows at once.")
+app.command("set")(metadata_set.set_metadata)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the field, a key in metadata.", show_default=False)]
 

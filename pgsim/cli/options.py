@@ -1,4 +1,4 @@
-"""The options of a search, shared by ``pgsim search`` and ``pgsim slices create``."""
+"""Options that several commands share: those of a search, and those that say which rows a command is for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pgsim.limits import DEFAULT_SCORE_RANGE
 
 if TYPE_CHECKING:
     from pgsim.app import Catalog
+    from pgsim.curation.source import Source
     from pgsim.filters.nodes import Filter
 
 Embedding = Annotated[
@@ -39,6 +40,24 @@ Where = Annotated[
 ]
 FilterOption = Annotated[
     str | None, typer.Option("--filter", help="Condition as JSON, or @FILE.", metavar="JSON|@FILE", show_default=False)
+]
+Slice = Annotated[
+    str | None, typer.Option("--slice", help="The rows of a slice: its name or id.", metavar="S", show_default=False)
+]
+Ids = Annotated[
+    str | None,
+    typer.Option("--ids", help="A file of ids, one a line; - is standard input.", metavar="FILE", show_default=False),
+]
+ExportFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="NDJSON (.gz, .zst, - for standard output), .csv or .parquet.", show_default=False
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the counts, and change nothing.")]
+VectorsOf = Annotated[
+    str | None,
+    typer.Option("--embedding", help="Also write the vectors of this type.", metavar="E", show_default=False),
 ]
 ScoreFrom = Annotated[
     str | None,
@@ -133,3 +152,38 @@ def read_limit(text: str | None, default: int | None) -> int | None:
 def read_anchors(anchors: list[str] | None, vectors: list[str] | None) -> list[Any] | None:
     """Gather positive anchors: rows as given, then vectors in the order given; None without any."""
     return [*(anchors or []), *(read_vector(path) for path in vectors or [])] or None
+
+
+def read_source(
+    catalog: Catalog, slice_: str | None, where: str | None, filter_json: str | None, ids: str | None
+) -> Source | None:
+    """Read which rows a command is for; None where nothing says so.
+
+    Where a slice and a condition are given, both must hold, and the scores are the slice's.
+    """
+    from pgsim.filters.nodes import And, Filter
+
+    condition = _read_filter(where, filter_json)
+    if ids is not None:
+        if slice_ is not None or condition is not None:
+            raise InvalidInputError("--ids names the rows: leave out --slice, --where and --filter")
+        from pgsim.files.arrays import read_ids
+
+        return list(read_ids(ids))  # type: ignore[arg-type]
+    if slice_ is None:
+        return condition
+    record = catalog.slices.get(slice_)
+    if condition is None:
+        return record
+    definition = Filter.from_json(record.definition)
+    return Filter(where=And(operands=(definition.where, condition.where)), score_from=definition.score_from)
+
+
+def require_source(
+    catalog: Catalog, slice_: str | None, where: str | None, filter_json: str | None, ids: str | None
+) -> Source:
+    """Read which rows a command is for, and refuse that nothing says so."""
+    source = read_source(catalog, slice_, where, filter_json, ids)
+    if source is None:
+        raise InvalidInputError("which rows? name them by --slice S, --where W, --filter JSON or --ids FILE")
+    return source

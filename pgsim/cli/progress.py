@@ -21,6 +21,11 @@ STEPS: Final = {
     "index": "indexing",
     "measure": "measuring recall",
     "export": "exporting",
+    "choose": "choosing rows",
+    "change": "changing",
+    "cluster": "finding clusters",
+    "assign": "assigning to clusters",
+    "select": "selecting",
     "write": "writing",
 }
 #: Seconds before the first line where there is no terminal, and between lines.

@@ -123,9 +123,11 @@ def delete(
 @app.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="NDJSON, compressed as .gz and .zst; or .parquet; - is standard output.")],
+    file: Annotated[
+        str, typer.Argument(help="NDJSON, compressed as .gz and .zst; .csv or .parquet; - is standard output.")
+    ],
 ) -> None:
-    """Export data rows as NDJSON that can be imported again without loss, or as a Parquet table."""
+    """Export data rows as NDJSON that can be imported again without loss, or as a table."""
     from pgsim.cli.progress import progress_bar
     from pgsim.cli.render import safe
     from pgsim.errors import InvalidInputError

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pgsim.cli import options
+from pgsim.cli.export import export_rows
+from pgsim.errors import InvalidInputError
 from pgsim.limits import DEFAULT_SEARCH_LIMIT
 
 if TYPE_CHECKING:
@@ -43,25 +45,44 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also show the plan, its SQL and the server's plan.")
     ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            help="Write the rows to a file instead: NDJSON, .csv or .parquet.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    vectors_of: Annotated[
+        str | None, typer.Option(help="To that file, also the vectors of this type.", metavar="E", show_default=False)
+    ] = None,
 ) -> None:
     """Find data rows by their similarity to one to twenty anchors, or by a condition alone."""
     state: State = ctx.obj
+    if export is None and vectors_of is not None:
+        raise InvalidInputError("--vectors-of goes with --export FILE")
+    if export is not None and (count or explain):
+        raise InvalidInputError("--count and --explain are shown, not written: leave them out, or --export")
+    positive = options.read_anchors(anchors, vectors)
+    asked: dict[str, Any] = {
+        "not_anchors": not_anchors or [],
+        "combine": combine,
+        "score": options.read_score(min_score, max_score),
+        "where": options.read_filter(where, filter_json, score_from),
+        "limit": options.read_limit(limit, DEFAULT_SEARCH_LIMIT),
+        "order": order,
+        "exclude_anchors": exclude_anchors,
+        "exact": exact,
+        "recall": recall,
+        "count": count,
+        "after": after,
+    }
     with state.catalog() as catalog:
-        hits = catalog.search(
-            embedding,
-            options.read_anchors(anchors, vectors),
-            not_anchors=not_anchors or [],
-            combine=combine,
-            score=options.read_score(min_score, max_score),
-            where=options.read_filter(where, filter_json, score_from),
-            limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT),
-            order=order,
-            exclude_anchors=exclude_anchors,
-            exact=exact,
-            recall=recall,
-            count=count,
-            after=after,
-        )
+        if export is not None:
+            from pgsim.query.request import Request
+
+            request = Request.of(positive, embedding=embedding, **asked)
+            export_rows(state, catalog, request, export, vectors_of)
+            return
+        hits = catalog.search(embedding, positive, **asked)
         document, text = hits.to_json(), as_text(hits)
         if explain and hits.request is not None:
             details = catalog.explain(hits.request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgsim.cli import options
+from pgsim.cli.export import export_rows
 from pgsim.errors import InvalidInputError
 from pgsim.limits import DEFAULT_SEARCH_LIMIT
 
@@ -304,6 +305,14 @@ def count(ctx: typer.Context, name: Name) -> None:
     with state.catalog() as catalog:
         number = catalog.slices.count(name)
     state.emit({"count": number}, str(number))
+
+
+@app.command()
+def export(ctx: typer.Context, name: Name, file: options.ExportFile, embedding: options.VectorsOf = None) -> None:
+    """Export the rows of a slice, most similar first."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        export_rows(state, catalog, catalog.slices.get(name), file, embedding)
 
 
 @app.command()

@@ -60,6 +60,11 @@ class State:
         sys.stderr.write(_shown(text) + "\n")
         sys.stderr.flush()
 
+    @property
+    def is_attended(self) -> bool:
+        """Whether a person is there to be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is destroyed.
 
@@ -79,7 +84,7 @@ class State:
 
         if yes:
             return
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.is_attended:
             raise InvalidInputError(f"{safe(question)} Nobody is there to ask; give --yes to go on")
         self.note(f"{safe(question)} [y/N] ")
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -40,6 +40,7 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "embedding_type_workspace_id_name_key": "an embedding type of that name exists already in the workspace",
     "slice_workspace_id_name_key": "a slice of that name exists already in the workspace",
     "batch_workspace_id_name_key": "a batch of that name exists already in the workspace",
+    "batch_row_workspace_id_project_data_row_id_key": "one of these data rows was sent to that project already",
     "workspace_name_check": "a workspace's name holds a-z, 0-9, _ and -, begins with a letter or digit, at most 50",
     "workspace_limits_check": (
         "these limits cannot be: min_dimensions <= max_dimensions <= 4000, max_anchors 1 to 100, min_vectors 1 or more,"
@@ -62,6 +63,8 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "metadata_field_name_check": "a declared field's name has 1 to 100 characters, no control characters among them",
     "metadata_field_kind_check": "the kind of a metadata field is number, datetime, enum, string or boolean",
     "metadata_field_options_check": "an enum has 1 to 1000 options, and no other kind has any",
+    "batch_name_check": "a batch's name has 1 to 100 characters, no control characters among them",
+    "batch_project_check": "a project's name has 1 to 100 characters, no control characters among them",
     "slice_name_check": (
         "a slice's name has 3 to 30 characters and at most 63 bytes, no control characters, no space at either end"
     ),

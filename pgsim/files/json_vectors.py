@@ -1,4 +1,4 @@
-"""Vectors as JSON has them: parsed in bulk, or slowly, to give the exact reason of a refusal."""
+"""Vectors as JSON has them: printed; parsed in bulk, or slowly, to give the exact reason of a refusal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ _UNUSUAL: Final = (ValueError, RuntimeError, LookupError, TypeError, AttributeEr
 
 #: An object of arrays under the key "embeddings"; braces in its strings are no obstacle, objects in it are.
 _EMBEDDINGS: Final = re.compile(rb'"embeddings"\s*+:\s*+(\{(?:[^{}"]++|"(?:[^"\\]|\\.)*+")*+\})')
+
+
+def printed(vector: str) -> str:
+    """Make a JSON array of the server's text of a vector, which reads back to the same single-precision numbers."""
+    # JSON's -0 is a whole number, and whole numbers have no negative zero.
+    return vector.replace("-0,", "-0.0,").replace("-0]", "-0.0]")
 
 
 def not_finite(component: int, dimensions: int, value: float, text: str | None = None) -> str:

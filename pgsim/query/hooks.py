@@ -1,4 +1,4 @@
-"""What a filter may refer to beyond the row itself, looked up in the database: fields, embeddings, slices, anchors."""
+"""What a filter may refer to beyond the row, looked up: fields, embeddings, slices, batches, anchors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context
 from pgsim.filters.outer import outer
 from pgsim.query.clause_terms import MakeClause, bound_clause
-from pgsim.tables import Embedding
+from pgsim.tables import BatchRow, Embedding
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -22,13 +22,27 @@ if TYPE_CHECKING:
     from pgsim.filters.similarity import SimilarityClause
 
 
+def find_batch(conn: Connection[Any], workspace: Workspace, name: str) -> tuple[int, str]:
+    """Find id and name of a batch by its name, or else by its id.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    found = conn.execute(query("find_batch_id"), {"workspace_id": workspace.id, "name": name}).fetchone()
+    if found is None:
+        raise NotFoundError(f'there is no batch "{name}" in workspace "{workspace.name}"')
+    return found[0], found[1]
+
+
 def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: MakeClause = bound_clause) -> Context:
     """Make the context that a filter over a workspace's rows is compiled in.
 
     Parameters
     ----------
     conn : Connection
-        Looks up declared metadata fields, and embedding types and slices by name.
+        Looks up declared metadata fields, and embedding types, slices and batches by name.
     workspace : Workspace
         Whose.
     row : type of DataRow, or an alias of it
@@ -52,6 +66,12 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
         view = table(found[1], column("data_row_id"), schema=f"ws_{workspace.name}")
         return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
+    def in_batch(name: str) -> ColumnElement[bool]:
+        batch_id, _ = find_batch(conn, workspace, name)
+        return exists(
+            select(1).select_from(BatchRow).where(BatchRow.batch_id == batch_id, BatchRow.data_row_id == outer(row.id))
+        )
+
     def similar(clause: SimilarityClause, exact: bool) -> ColumnElement[bool]:
         return make_clause(conn, workspace, clause).holds(row, exact=exact)
 
@@ -61,5 +81,6 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
         fields=declared_fields(conn, workspace.id),
         has_embedding=has_embedding,
         in_slice=in_slice,
+        in_batch=in_batch,
         similar=similar,
     )

@@ -11,9 +11,10 @@ from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.filters.clauses import clauses, map_leaves, score_source
 from pgsim.filters.messages import placed
-from pgsim.filters.nodes import Filter, HasEmbedding, InSlice, Node, Similar, walk
+from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Node, Similar, walk
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.query.clause_search import clause_request, clause_type, read_clause
+from pgsim.query.hooks import find_batch
 from pgsim.slices import neighbourhood
 from pgsim.slices.definition import define
 from pgsim.slices.publish import publish
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | None, where: Filter | None) -> Filter:
     """Make a definition of a search's clause and its filter, by names that stay true and anchors that stay there.
 
-    Embedding types and slices are called by their names, also where they were given by id or left out: the names in
-    definitions follow when something is renamed.
+    Embedding types, slices and batches are called by their names, also where they were given by id or left out: names
+    in definitions follow when something is renamed.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
                     return HasEmbedding(name=find_embedding_type(conn, workspace.id, name).name)
                 case InSlice(name=name):
                     return InSlice(name=find_slice(conn, workspace, name).name)
+                case InBatch(name=name):
+                    return InBatch(name=find_batch(conn, workspace, name)[1])
         return node
 
     return define(None if own is None else settled(None, own), None if where is None else map_leaves(where, named))
@@ -137,6 +140,9 @@ def attach(
             case InSlice(name=name):
                 used = find_slice(conn, workspace, name)
                 conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used.id})
+            case InBatch(name=name):
+                batch_id, _ = find_batch(conn, workspace, name)
+                conn.execute(query("insert_slice_batch"), {**keys, "batch_id": batch_id})
     make_view(conn, workspace, record, definition, live=live)
     conn.execute(query("mark_edits"), keys)
     source = score_source(definition)

@@ -1,6 +1,7 @@
 """ORM models of the tables in schema ``pgsim``; no behaviour."""
 
 from pgsim.tables.base import SCHEMA, Base
+from pgsim.tables.batch import Batch, BatchRow, SliceBatch
 from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
 from pgsim.tables.installation import Installation
@@ -12,6 +13,8 @@ from pgsim.tables.workspace import Workspace
 __all__ = [
     "SCHEMA",
     "Base",
+    "Batch",
+    "BatchRow",
     "DataRow",
     "Embedding",
     "EmbeddingType",
@@ -20,6 +23,7 @@ __all__ = [
     "RetiredPartition",
     "Slice",
     "SliceAnchor",
+    "SliceBatch",
     "SliceChange",
     "SliceEmbeddingType",
     "SliceEpoch",

@@ -115,10 +115,10 @@ def decode(blocks: Iterable[Buffer], dimensions: int, rows: int) -> Iterator[tup
         yield [name for name, _ in batch], numbers.astype("<f4").reshape(len(batch), dimensions)
 
 
-def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, bytes]]:
-    """Read COPY BINARY rows of ``(data_row_id text, text)``; the text is left as UTF-8."""
+def decode_texts(blocks: Iterable[Buffer]) -> Iterator[tuple[str, str]]:
+    """Read COPY BINARY rows of ``(data_row_id text, text)``."""
     for name, value in _rows(blocks):
-        yield name, bytes(value)
+        yield name, str(value, "utf-8")
 
 
 def decode_vectors(blocks: Iterable[Buffer], dimensions: int) -> NDArray[np.float32]:

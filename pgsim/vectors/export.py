@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +15,8 @@ from psycopg import sql
 
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError
-from pgsim.files.arrow import ID, VECTOR, require_pyarrow
+from pgsim.files.arrow import ID
+from pgsim.files.documents_file import Form, form_of, open_documents
 from pgsim.files.output import open_output
 from pgsim.vectors.copy import Buffer, decode, decode_texts
 
@@ -71,20 +72,16 @@ def export_file(
     int
         Vectors written.
     """
-    suffix = Path(path).suffix
-    if ids_path is not None and suffix != ".npy":
+    form = form_of(path, vectors=True)
+    if ids_path is not None and form is not Form.NPY:
         raise InvalidInputError("an ids file goes with an .npy file only; others hold their ids")
     with db.transaction() as conn:
         # One snapshot for the rows that meet the condition, for the count and for the vectors.
         conn.execute("set transaction isolation level repeatable read")
         source = _Source.of(conn, kind, condition, progress)
-        match suffix:
-            case ".npy":
-                return _export_npy(source, path, ids_path or f"{path}.ids")
-            case ".parquet":
-                return _export_parquet(source, path)
-            case _:
-                return _export_ndjson(source, path)
+        if form is Form.NPY:
+            return _export_npy(source, path, ids_path or f"{path}.ids")
+        return _export_documents(source, path, form)
 
 
 @dataclass
@@ -132,6 +129,14 @@ class _Source:
         with self.conn.cursor().copy(statement.format(sql.SQL(vector), self.tables)) as copy:
             yield from copy
 
+    def texts(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Ids, and vectors as the server prints them, a batch at a time."""
+        with closing(self.copy("e.vector::text")) as blocks:
+            found = decode_texts(blocks)
+            while batch := list(islice(found, _BATCH_ROWS)):
+                yield [name for name, _ in batch], [numbers for _, numbers in batch]
+                self.done(len(batch))
+
     def batches(self, rows: int = _BATCH_ROWS) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Ids and vectors, a batch at a time."""
         with closing(self.copy("e.vector")) as blocks:
@@ -147,17 +152,6 @@ class _Source:
             self.progress("write", self.written, self.count)
 
 
-def _export_ndjson(source: _Source, path: str) -> int:
-    # The server prints the shortest decimals that read back to the same single-precision numbers, as a JSON array.
-    with open_output(path) as file, closing(source.copy("e.vector::text")) as blocks:
-        for name, numbers in decode_texts(blocks):
-            # JSON's -0 is a whole number, and whole numbers have no negative zero.
-            numbers = numbers.replace(b"-0,", b"-0.0,").replace(b"-0]", b"-0.0]")
-            file.write(b'{"id": %s, "vector": %s}\n' % (_json(name).encode(), numbers))
-            source.done(1)
-    return source.written
-
-
 def _export_npy(source: _Source, path: str, ids_path: str) -> int:
     with open_output(path) as file, open_output(ids_path) as ids:
         header = {"descr": "<f4", "fortran_order": False, "shape": (source.count, source.kind.dimensions)}
@@ -168,14 +162,10 @@ def _export_npy(source: _Source, path: str, ids_path: str) -> int:
     return source.written
 
 
-def _export_parquet(source: _Source, path: str) -> int:
-    pyarrow = require_pyarrow()
+def _export_documents(source: _Source, path: str, form: Form) -> int:
     dimensions = source.kind.dimensions
-    schema = pyarrow.schema([(ID, pyarrow.string()), (VECTOR, pyarrow.list_(pyarrow.float32(), dimensions))])
-    rows = max(1, _GROUP_BYTES // (4 * dimensions))
-    # Neither ids nor numbers repeat, so a dictionary of them would be as large as they are.
-    with open_output(path) as file, pyarrow.parquet.ParquetWriter(file, schema, use_dictionary=False) as writer:
-        for names, vectors in source.batches(rows):
-            numbers = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), dimensions)
-            writer.write_table(pyarrow.table([pyarrow.array(names, pyarrow.string()), numbers], schema=schema))
+    found = source.batches(max(1, _GROUP_BYTES // (4 * dimensions))) if form is Form.PARQUET else source.texts()
+    with open_documents(path, (ID,), dimensions=dimensions) as write:
+        for names, vectors in found:
+            write([f'{{"id": {_json(name)}}}' for name in names], vectors)
     return source.written

@@ -36,7 +36,9 @@ def test_the_commands_that_there_are() -> None:
         embeddings create | embeddings list | embeddings show | embeddings import | embeddings count
         embeddings export | embeddings build | embeddings calibrate | embeddings delete
         slices create | slices list | slices show | slices rows | slices count | slices update | slices rename
-        slices anchors | slices history | slices delete
+        slices anchors | slices history | slices export | slices delete
+        batches create | batches list | batches show | batches export | batches delete
+        select | metadata set
     """
     assert set(LEAVES) >= {" ".join(name.split()) for name in re.split(r"[|\n]", wanted) if name.strip()}
 

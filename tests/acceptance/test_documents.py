@@ -117,7 +117,8 @@ def test_python_page_runs(database_url: str) -> None:
         printed.append(done.stdout.splitlines())
     first, own, slices = printed
     assert (first[0], first[-1]) == ("1500 searchable", "True")
-    assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-2])
+    assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-3])
+    assert first[-2].endswith("['first', 'second']")
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])
@@ -134,7 +135,7 @@ def test_sql_page_runs(database_url: str) -> None:
         vectors = np.random.default_rng(1).normal(size=(len(ids), 16))
         catalog.embeddings.create("resnet50", 16).add(ids, vectors)
         catalog.slices.create("rare birds", catalog.search("resnet50", ["bird-17"], score=(0.9, 1)).request)
-    reading, writing, declaring, listening, catching_up = blocks("docs/sql.md", "sql")
+    reading, writing, sending, declaring, listening, catching_up = blocks("docs/sql.md", "sql")
     with psycopg.connect(database_url, autocommit=True) as conn:
         for statement in reading.split(";\n"):
             if statement.strip():
@@ -168,6 +169,10 @@ def test_sql_page_runs(database_url: str) -> None:
         values = vector.split("\n", 1)[1].replace("(7, 1,", f"({found[0]}, {found[1]},")
         conn.execute(values.replace("[...]", str([0.5] * 2048)))
         assert conn.execute("select count(*) from pgsim.embeddings_of_row").fetchone() == (1,)
+        conn.execute(sending)
+        assert conn.execute("select data_row_id from pgsim.rows_of_batch where batch = 'week 12'").fetchall() == [
+            ("bird-99",)
+        ]
         conn.execute(declaring)
         with pytest.raises(psycopg.Error, match="one of train, test"):
             conn.execute('update pgsim.data_row set metadata = \'{"split": "val"}\'')

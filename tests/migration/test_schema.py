@@ -117,6 +117,11 @@ def add_some_of_everything(conn: psycopg.Connection[Any]) -> None:
     conn.execute(
         "insert into pgsim.metadata_field (workspace_id, name, kind) select id, 'n', 'number' from pgsim.workspace"
     )
+    conn.execute("insert into pgsim.batch (workspace_id, name, project) select id, 'b', 'p' from pgsim.workspace")
+    conn.execute(
+        "insert into pgsim.batch_row (batch_id, workspace_id, project, data_row_id)"
+        " select id, workspace_id, project, 'a' from pgsim.batch"
+    )
 
 
 def differences(db: Database) -> list[Any]:
@@ -197,6 +202,32 @@ def test_upgrade_from_every_revision(empty: Database, revision: str) -> None:
     assert {key: value for key, value in found.items() if "embedding_" not in key[1]} == {
         key: value for key, value in wanted.items() if "embedding_" not in key[1]
     }
+
+
+def test_rows_of_before_the_batches_can_be_sent(empty: Database) -> None:
+    from alembic import command
+
+    with empty.engine.begin() as connection:
+        schema._ensure_vector(schema._raw(connection))
+        connection.exec_driver_sql("create schema pgsim")
+        command.upgrade(schema.alembic_config(connection), "0001")
+    with empty.transaction() as conn:
+        conn.execute(
+            "insert into pgsim.data_row (workspace_id, id, asset_type) select w.id, 'r' || n, 'text'"
+            " from pgsim.workspace w, generate_series(1, 9) n"
+        )
+    assert schema.upgrade(empty).current
+    with Catalog(empty, "default") as catalog:
+        sent = catalog.batches.create("first", "p", "id > 'r4'")
+        assert (sent.matched, sent.skipped, sent.rows) == (5, 0, 5)
+        catalog.slices.create("sent", "in_batch('first')")
+        catalog.slices.create("rest", "not in_slice('sent')")
+        assert catalog.slices.count("rest") == 4
+        schema.downgrade(empty, "0001")
+        assert schema.upgrade(empty).current
+        assert [record.name for record in catalog.slices.list()] == []
+        assert catalog.workspaces.get("default").used_slices == 0
+        assert catalog.rows.count() == 9
 
 
 def test_rows_of_before_the_declared_fields_are_kept_and_found(empty: Database) -> None:

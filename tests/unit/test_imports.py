@@ -33,7 +33,9 @@ def test_import_pgsim_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("search",), ("embeddings", "import"), ("db", "upgrade"), ("demo",)], ids=" ".join
+    "words",
+    [(), ("search",), ("embeddings", "import"), ("db", "upgrade"), ("demo",), ("select",), ("metadata", "set")],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     # typer itself takes pydantic where it is installed.

@@ -114,6 +114,9 @@ def test_what_cannot_be_exported(filled: tuple[Catalog, NDArray[np.float32]], tm
         (lambda: space.export(str(path), where="in_slice('none')"), NotFoundError),
         (lambda: space.export(str(path), where="nonsense ="), InvalidInputError),
         (lambda: space.export(str(path), ids_path="x"), InvalidInputError),
+        (lambda: space.export(str(tmp_path / "v.csv")), InvalidInputError),
+        (lambda: space.export(str(tmp_path / "v.npy.gz")), InvalidInputError),
+        (lambda: catalog.rows.export(str(tmp_path / "v.npy")), InvalidInputError),
         (lambda: space.export(str(tmp_path / "none" / "v.parquet")), FileFormatError),
     ):
         with pytest.raises(error):

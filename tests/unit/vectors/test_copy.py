@@ -55,7 +55,7 @@ def test_decode() -> None:
     assert found[0][1].tobytes() == np.array([[1, -0.0], [2, 1e-45]], dtype="<f4").tobytes()
     assert found[1][1].tolist() == [[3, 4]]
     assert list(decode(rows(), 2, 2)) == []
-    assert list(decode_texts(rows((b"a", b"[1]")))) == [("a", b"[1]")]
+    assert list(decode_texts(rows((b"a", b"[1]")))) == [("a", "[1]")]
 
 
 def test_decode_vectors() -> None:

@@ -1,0 +1,1 @@
+"""Acting on what was found: batches, bulk metadata, smart select, export."""
