@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, column, exists, select, table
 
+from pgsim.catalog.batches import find_batch
 from pgsim.catalog.embedding_types import find_embedding_type
 from pgsim.catalog.metadata_fields import declared_fields
 from pgsim.db.sql import query
@@ -20,20 +21,6 @@ if TYPE_CHECKING:
 
     from pgsim.catalog.workspaces import Workspace
     from pgsim.filters.similarity import SimilarityClause
-
-
-def find_batch(conn: Connection[Any], workspace: Workspace, name: str) -> tuple[int, str]:
-    """Find id and name of a batch by its name, or else by its id.
-
-    Raises
-    ------
-    NotFoundError
-        There is none.
-    """
-    found = conn.execute(query("find_batch_id"), {"workspace_id": workspace.id, "name": name}).fetchone()
-    if found is None:
-        raise NotFoundError(f'there is no batch "{name}" in workspace "{workspace.name}"')
-    return found[0], found[1]
 
 
 def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: MakeClause = bound_clause) -> Context:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from pgsim.catalog.batches import find_batch
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.filters.clauses import clauses, map_leaves, score_source
@@ -14,7 +15,6 @@ from pgsim.filters.messages import placed
 from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Node, Similar, walk
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.query.clause_search import clause_request, clause_type, read_clause
-from pgsim.query.hooks import find_batch
 from pgsim.slices import neighbourhood
 from pgsim.slices.definition import define
 from pgsim.slices.publish import publish
