@@ -23,7 +23,9 @@ from pgsim.query.condition import compile_where
 from pgsim.query.execute import Searcher
 from pgsim.query.recall import ANCHORS, Recall, measure
 from pgsim.query.request import Request, read_filter
+from pgsim.query.unchanged import while_unchanged
 from pgsim.slices.manager import Slices
+from pgsim.slices.swap import swap
 from pgsim.types import Combine, Order
 from pgsim.vectors.space import Spaces
 from pgsim.vectors.with_rows import RowVectors
@@ -97,7 +99,7 @@ class Catalog:
             vectors=partial(RowVectors, db, self.workspace.id),
         )
         self.metadata = MetadataFields(db, self.workspace.id, remake_views=self.slices.remake_views)
-        self.embeddings = Spaces(db, self.workspace.id, self._condition)
+        self.embeddings = Spaces(db, self.workspace.id, self._condition, partial(swap, db, self.workspace))
         self._sources = Sources(self.workspace, self._searcher)
         self.batches = Batches(db, self.workspace, self._sources)
 
@@ -249,7 +251,12 @@ class Catalog:
 
     def _condition(self, conn: Connection[Any], where: Any) -> tuple[sql.Composable, dict[str, Any]]:
         """Print a condition over ``pgsim.data_row r`` for the layers below."""
-        text, values = compile_where(conn, self.workspace, read_filter(where))
+        condition = read_filter(where)
+        if condition is None:
+            return sql.SQL("true"), {}
+        text, values = while_unchanged(
+            conn, self.workspace, condition, lambda: compile_where(conn, self.workspace, condition)
+        )
         return sql.SQL(text or "true"), values
 
     def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:

@@ -206,6 +206,68 @@ def calibrate(ctx: typer.Context, name: Type) -> None:
 
 
 @app.command()
+def swap(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Name or id of the type in use.", show_default=False)],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="Name or id of the type that takes its name.", show_default=False)
+    ],
+    keep_as: Annotated[
+        str | None,
+        typer.Option(help="Name of OLD from then on (default: its own with the day).", metavar="NAME"),
+    ] = None,
+    drop_old: Annotated[bool, typer.Option("--drop-old", help="Delete OLD when the swap is done.")] = False,
+    slices: Annotated[
+        str,
+        typer.Option(help="Where slices cannot go over: refuse, keep them on OLD, or drop them.", metavar="HOW"),
+    ] = "refuse",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Also where rows with a vector of OLD have none of NEW.")
+    ] = False,
+    allow_unindexed: Annotated[
+        bool, typer.Option("--allow-unindexed", help="Also where OLD has an index and NEW has none.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what it would do, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Give the type NEW the name of OLD, with the slices on it, in one transaction: a change of model."""
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        if (drop_old or slices == "drop") and not dry_run:
+            gone = [f"embedding type {old}"] if drop_old else []
+            gone += ["slices that cannot go over"] if slices == "drop" else []
+            state.confirm(f"Swap {old} for {new}, and delete {' and '.join(gone)}?", yes=yes)
+        swapped = catalog.embeddings.swap(
+            old, new, keep_as=keep_as, drop_old=drop_old, slices=slices, allow_missing=allow_missing,
+            allow_unindexed=allow_unindexed, dry_run=dry_run,
+        )  # fmt: skip
+    document = swapped.to_json()
+    if any(one["outcome"] == "carried over" for one in document["slices"]):
+        state.note("score ranges of slices stay; from now on they mean what they mean under the new type's score")
+    state.emit(document, _swapped(document))
+
+
+def _held(kind: dict[str, Any]) -> str:
+    return f"{kind['count']:,} vectors of {kind['dimensions']} dimensions, {kind['metric']}"
+
+
+def _swapped(document: dict[str, Any]) -> str:
+    from pgsim.cli.render import table
+
+    old, new = document["old"], document["new"]
+    lines = ["nothing was changed; this is what would be:"] if document["dry_run"] else []
+    lines.append(f"{document['name']} is what was {new['name']}: {_held(new)}")
+    became = "deleted" if document["kept_as"] is None else f"kept as {document['kept_as']}"
+    lines.append(f"the old type is {became}: {_held(old)}")
+    if document["missing"]:
+        lines.append(f"{document['missing']:,} data rows have a vector of the old type and none of the new")
+    if document["slices"]:
+        rows = [[one[key] for key in ("name", "outcome", "before", "after", "why")] for one in document["slices"]]
+        lines.append(table(["slice", "outcome", "rows before", "rows after", "why"], rows))
+    return "\n".join(lines)
+
+
+@app.command()
 def delete(
     ctx: typer.Context,
     name: Type,

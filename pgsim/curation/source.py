@@ -17,6 +17,7 @@ from pgsim.filters.nodes import Filter
 from pgsim.query.execute import Searcher
 from pgsim.query.request import Request, read_filter
 from pgsim.query.result import Hits, Match
+from pgsim.query.unchanged import while_unchanged
 from pgsim.slices.record import SliceRecord
 from pgsim.slices.view import schema_name
 
@@ -137,7 +138,7 @@ class Sources:
         from pgsim.filters.printed import print_sql
         from pgsim.query.matches import match_rows
 
-        matches = match_rows(conn, self._workspace, where)
+        matches = while_unchanged(conn, self._workspace, where, lambda: match_rows(conn, self._workspace, where))
         columns = (matches.row.id.label("data_row_id"), matches.score.label("score"))
         statement = select(*columns, matches.nearest.label("nearest_anchor")).select_from(matches.source)
         text, values = print_sql(statement.where(matches.condition))

@@ -201,8 +201,7 @@ class Searcher:
         known = find_type(conn, self._workspace, name, request.recall)
         check_anchors(len(request.anchors) + len(request.not_anchors), known.max_anchors)
         check_searchable(conn, known.kind, known.min_vectors)
-        cursor = None if request.after is None else Cursor.decode(request.after, request.digest(known.kind.id))
-        return prepare(conn, self._workspace, known, request, cursor)
+        return prepare(conn, self._workspace, known, request)
 
     def _bind(self, conn: Connection[Any], prepared: Prepared, request: Request) -> _Asked:
         """Add the anchors' vectors to what a prepared search binds; exact where the index has no value for them."""
@@ -259,7 +258,7 @@ class Searcher:
         if request.limit is not None and len(rows) > request.limit:
             rows = rows[: request.limit]
             if rows:
-                make_next = partial(_cursor, request, prepared.known.kind.id, rows[-1], half, power)
+                make_next = partial(_cursor, request, prepared.types, rows[-1], half, power)
         names = labels(request.anchors)
         total: int | None = None
         if request.count:
@@ -284,8 +283,8 @@ def _busy() -> BusyError:
     return BusyError("the embedding type or its workspace is being changed all the time; search again")
 
 
-def _cursor(request: Request, type_id: int, last: Row, half: float, power: float) -> str:
-    return Cursor(request.digest(type_id), last[1], last[0], half, power).encode()
+def _cursor(request: Request, types: tuple[int, ...], last: Row, half: float, power: float) -> str:
+    return Cursor(request.digest(*types), last[1], last[0], half, power).encode()
 
 
 def _versions(conn: Connection[Any], asked: _Asked) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, starmap
@@ -26,10 +26,11 @@ from pgsim.query.clause_terms import bound_clause
 from pgsim.query.execute import STREAMED
 from pgsim.query.matches import Matches, match_rows
 from pgsim.query.result import Cursor, Hits, Match
+from pgsim.query.unchanged import named_types, while_unchanged
 from pgsim.types import Order
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, ServerCursor
 
     from pgsim.catalog.workspaces import Workspace
     from pgsim.db.engine import Database
@@ -45,11 +46,12 @@ _NO_CONSTANTS: Final = (1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The rows that match, and the statement that reads a page of them; the type and the constants of their scores."""
+    """The rows that match, and the statement that reads a page of them; the types that are named, and of the scores."""
 
     matches: Matches
     text: str
     values: dict[str, Any]
+    types: tuple[int, ...]
     embedding: str | None = None
     constants: tuple[float, float] = _NO_CONSTANTS
 
@@ -85,10 +87,14 @@ def search_filter(db: Database, workspace: Workspace, request: Request, by_ancho
     if anchored is not None:
         with _placing(db, workspace, request):
             return replace(by_anchors(anchored), request=request)
-    with db.autocommit() as conn:
+
+    def read() -> tuple[_Found, list[Any], int | None]:
         found = _find(conn, workspace, request)
         rows = conn.execute(found.text, found.values).fetchall()
-        total = _count(conn, found.matches) if request.count else None
+        return found, rows, _count(conn, found.matches) if request.count else None
+
+    with db.autocommit() as conn:
+        found, rows, total = while_unchanged(conn, workspace, _where(request), read)
     page = list(starmap(Match, rows[: request.limit]))
     return Hits(
         rows=page,
@@ -98,7 +104,7 @@ def search_filter(db: Database, workspace: Workspace, request: Request, by_ancho
         total=total,
         nearest_outside=None,
         plan=found.plan,
-        make_next=partial(_cursor, request, page[-1], found.constants) if len(rows) > len(page) > 0 else None,
+        make_next=partial(_cursor, request, page[-1], found) if len(rows) > len(page) > 0 else None,
         fetch=lambda after: search_filter(db, workspace, after, by_anchors),
     )
 
@@ -112,12 +118,16 @@ def stream_filter(
         with _placing(db, workspace, request):
             yield from by_anchors(anchored)
         return
-    with db.transaction() as conn:
-        found = _find(conn, workspace, request)
-        with conn.cursor("pgsim_stream", binary=True) as cursor:
+    with db.transaction() as conn, ExitStack() as opened:
+
+        def declare() -> ServerCursor[Any]:
+            found = _find(conn, workspace, request)
+            opened.close()
+            cursor = opened.enter_context(conn.cursor("pgsim_stream", binary=True))
             cursor.itersize = STREAMED
-            cursor.execute(found.text, found.values)
-            yield from starmap(Match, islice(cursor, request.limit))
+            return cursor.execute(found.text, found.values)
+
+        yield from starmap(Match, islice(while_unchanged(conn, workspace, _where(request), declare), request.limit))
 
 
 def explain_filter(
@@ -207,11 +217,12 @@ def _where(request: Request) -> Filter:
 
 def _find(conn: Connection[Any], workspace: Workspace, request: Request) -> _Found:
     where = _where(request)
-    cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
+    types = named_types(conn, workspace, where)
+    cursor = None if request.after is None else Cursor.decode(request.after, request.digest(*types))
     source = score_source(where)
     if source is None:
         matches = match_rows(conn, workspace, where)
-        return _Found(matches, *print_sql(select_page(matches, request, cursor)))
+        return _Found(matches, *print_sql(select_page(matches, request, cursor)), types)
     # A cursor pins the constants that the scores come from.
     pinned = None if cursor is None else (cursor.half, cursor.power)
 
@@ -221,7 +232,7 @@ def _find(conn: Connection[Any], workspace: Workspace, request: Request) -> _Fou
     matches = match_rows(conn, workspace, where, make_clause)
     kind = clause_type(conn, workspace, source.clause)
     statement = print_sql(select_page(matches, request, cursor))
-    return _Found(matches, *statement, kind.name, pinned or kind.constants)
+    return _Found(matches, *statement, types, kind.name, pinned or kind.constants)
 
 
 def _count(conn: Connection[Any], matches: Matches) -> int:
@@ -230,6 +241,6 @@ def _count(conn: Connection[Any], matches: Matches) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _cursor(request: Request, last: Match, constants: tuple[float, float]) -> str:
+def _cursor(request: Request, last: Match, found: _Found) -> str:
     distance = _NO_DISTANCE if last.distance is None else last.distance
-    return Cursor(request.digest(), distance, last.data_row_id, *constants).encode()
+    return Cursor(request.digest(*found.types), distance, last.data_row_id, *found.constants).encode()

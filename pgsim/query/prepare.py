@@ -13,6 +13,8 @@ from pgsim.query.compile import compile_search
 from pgsim.query.condition import compile_where
 from pgsim.query.expressions import SearchShape
 from pgsim.query.plan import Plan, Shape, choose
+from pgsim.query.result import Cursor
+from pgsim.query.unchanged import named_types
 from pgsim.query.walk import compile_walk
 from pgsim.types import Combine
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pgsim.catalog.workspaces import Workspace
     from pgsim.query.request import Request
     from pgsim.query.resolve import KnownType
-    from pgsim.query.result import Cursor
 
 #: Data rows that are looked at to estimate how many pass a condition, and for how long estimates are believed.
 _SAMPLED_ROWS: Final = 3000
@@ -56,6 +57,8 @@ class Prepared:
         Distances at which the score range begins and ends.
     until : float
         Monotonic time until which the estimates behind the plan are believed.
+    types : tuple of int
+        Ids of the embedding types that the search names, which a cursor pins.
     """
 
     known: KnownType
@@ -68,6 +71,7 @@ class Prepared:
     closest: float
     farthest: float
     until: float
+    types: tuple[int, ...]
 
     def exactly(self, reason: str) -> Prepared:
         """Return the same search, answered exactly."""
@@ -99,9 +103,7 @@ def key(request: Request) -> Key | None:
     )
 
 
-def prepare(
-    conn: Connection[Any], workspace: Workspace, known: KnownType, request: Request, cursor: Cursor | None
-) -> Prepared:
+def prepare(conn: Connection[Any], workspace: Workspace, known: KnownType, request: Request) -> Prepared:
     """Work out bounds, conditions, plan and statements.
 
     Parameters
@@ -114,10 +116,15 @@ def prepare(
         The embedding type.
     request : Request
         The search.
-    cursor : Cursor or None
-        The place to go on from.
+
+    Raises
+    ------
+    InvalidInputError
+        A cursor of another search or of another embedding type, or a condition that does not fit.
     """
     kind = known.kind
+    types = (kind.id, *named_types(conn, workspace, request.where))
+    cursor = None if request.after is None else Cursor.decode(request.after, request.digest(*types))
     half, power = kind.constants if cursor is None else (cursor.half, cursor.power)
     closest, farthest = distance_bounds(request.min_score, request.max_score, half, power)
     where, values = compile_where(conn, workspace, request.where)
@@ -182,7 +189,7 @@ def prepare(
         walk = compile_walk(walked)
         settings = {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}
     until = time.monotonic() + _BELIEVED_SECONDS
-    return Prepared(known, shape, plan, compile_search(shape), walk, settings, values, closest, farthest, until)
+    return Prepared(known, shape, plan, compile_search(shape), walk, settings, values, closest, farthest, until, types)
 
 
 def _share(conn: Connection[Any], known: KnownType, where: str, values: dict[str, Any]) -> float:

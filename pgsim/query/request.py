@@ -158,13 +158,13 @@ class Request:
         """Ids of the anchors that are data rows, positive ones first."""
         return tuple(anchor.id for anchor in self.anchors + self.not_anchors if isinstance(anchor, RowAnchor))
 
-    def digest(self, embedding_type_id: int | None = None) -> str:
+    def digest(self, *embedding_type_ids: int) -> str:
         """Short digest of everything that fixes the order and the set of rows; a cursor holds it.
 
         Parameters
         ----------
-        embedding_type_id : int, optional
-            What the request's embedding type stands for: a name can come to stand for another.
+        *embedding_type_ids : int
+            What the names of embedding types in the request stand for: they can come to stand for others.
         """
         parts = hashlib.sha256()
         for anchor in (*self.anchors, None, *self.not_anchors):
@@ -173,7 +173,7 @@ class Request:
             parts.update(len(data).to_bytes(8, "big") + data)
         where = "" if self.where is None else self.where.text
         rest = (self.embedding, self.combine, self.min_score, self.max_score, where, self.order, self.exclude_anchors)
-        parts.update(repr((*rest, embedding_type_id)).encode())
+        parts.update(repr((*rest, embedding_type_ids)).encode())
         return parts.hexdigest()[:16]
 
     def page(self, after: str) -> Request:

@@ -14,6 +14,7 @@ from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_WORKSPACE
 from pgsim.query.anchors import RowAnchor
 from pgsim.query.hooks import context
 from pgsim.query.request import Request, read_filter
+from pgsim.query.unchanged import while_unchanged
 from pgsim.tables import DataRow
 from pgsim.types import Combine
 
@@ -111,4 +112,8 @@ def filter_rows(conn: Connection[Any], workspace: Workspace, where: Any, row: An
         raise InvalidInputError("a filter is a condition as text, a JSON tree or a Filter")
     about = DataRow if row is None else row
     # Ids say which row only together with the workspace.
-    return and_(about.workspace_id == workspace.id, compile_filter(definition, context(conn, workspace, about)))
+
+    def read() -> ColumnElement[bool]:
+        return compile_filter(definition, context(conn, workspace, about))
+
+    return and_(about.workspace_id == workspace.id, while_unchanged(conn, workspace, definition, read))

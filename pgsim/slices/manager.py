@@ -19,6 +19,7 @@ from pgsim.filters.values import clean
 from pgsim.query.clause_search import clause_type
 from pgsim.query.execute import Searcher
 from pgsim.query.result import Hits
+from pgsim.query.unchanged import while_unchanged
 from pgsim.slices.definition import Condition, read_condition, release_anchors
 from pgsim.slices.history import Change, forget_history, read_history
 from pgsim.slices.read import Reader
@@ -214,7 +215,10 @@ class Slices:
         count : bool
             Also count all rows.
         """
-        return self._reader.rows(self.get(name), limit, after, count=count)
+        with self._db.autocommit() as conn:
+            return while_unchanged(
+                conn, self._workspace, None, lambda: self._reader.rows(self.get(name), limit, after, count=count)
+            )
 
     def history(self, name: str | int, *, since: datetime | str | None = None, limit: int | None = 100) -> Changes:
         """Tell what came into the range of a slice's anchors and went out of it: the latest changes, oldest first.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import ClientCursor, sql
 
+from pgsim.catalog.embedding_types import find_embedding_type
 from pgsim.db.sql import query
 from pgsim.filters.clauses import conjuncts, score_source
 from pgsim.filters.nodes import And, Filter, InSlice, Node, Similar, walk
@@ -19,6 +20,7 @@ from pgsim.query.bounds import score
 from pgsim.query.clause_search import clause_request
 from pgsim.query.condition import compile_where
 from pgsim.query.result import Cursor, Hits, Match
+from pgsim.query.unchanged import named_types
 from pgsim.slices.view import ROW_COLUMNS, select_rows
 
 if TYPE_CHECKING:
@@ -118,6 +120,10 @@ def select_members(
     nested = [node for node in conditions if any(isinstance(leaf, InSlice) for _, leaf in walk(node))]
     plain = [node for node in conditions if node not in nested]
     computed = Filter(where=And(operands=(Similar(clause=source.clause), *plain)), score_from=definition.score_from)
+    # A transaction whose snapshot is older than the view may see rows that were kept for another type.
+    kept = sql.SQL(
+        "(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {} and b.embedding_type_id = {})"
+    ).format(sql.Literal(slice_id), sql.Literal(kind.id))
     return sql.SQL(
         "select u.id as data_row_id, {shown}, u.score, u.nearest_anchor\n"
         "from (\n"
@@ -137,9 +143,7 @@ def select_members(
         kind=sql.Literal(kind.id),
         workspace=sql.Literal(workspace.id),
         slice=sql.Literal(slice_id),
-        kept=sql.SQL("(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {})").format(
-            sql.Literal(slice_id)
-        ),
+        kept=kept,
         plain=_condition(conn, workspace, plain, "r"),
         computed=select_rows(conn, workspace, computed, whole=True),
         nested=_condition(conn, workspace, nested, "u"),
@@ -182,10 +186,14 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
     Hits or None
         None where they are not kept, or where the score has been calibrated anew since the page before.
     """
-    cursor = None if request.after is None else Cursor.decode(request.after, request.digest())
+    assert request.embedding is not None  # noqa: S101 - definitions name it
+    searched = find_embedding_type(conn, workspace.id, request.embedding).id
+    types = (searched, *named_types(conn, workspace, request.where))
+    cursor = None if request.after is None else Cursor.decode(request.after, request.digest(*types))
     text, values = compile_where(conn, workspace, request.where)
     values |= {
         "slice_id": record.id,
+        "embedding_type_id": searched,
         "workspace_id": workspace.id,
         "limit": None if request.limit is None else request.limit + 1,
         "half": None if cursor is None else cursor.half,
@@ -213,9 +221,9 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
         total=None,
         nearest_outside=None,
         plan={"name": "kept", "reason": "the database keeps the rows in range of this slice's anchors"},
-        make_next=partial(_cursor, request, rows[-1], half, power) if more and rows else None,
+        make_next=partial(_cursor, request, types, rows[-1], half, power) if more and rows else None,
     )
 
 
-def _cursor(request: Request, last: tuple[str, float, int], half: float, power: float) -> str:
-    return Cursor(request.digest(), last[1], last[0], half, power).encode()
+def _cursor(request: Request, types: tuple[int, ...], last: tuple[str, float, int], half: float, power: float) -> str:
+    return Cursor(request.digest(*types), last[1], last[0], half, power).encode()

@@ -13,6 +13,7 @@ from pgsim.filters.clauses import score_source
 from pgsim.query.execute import FEW_ROWS, Searcher
 from pgsim.query.request import Request
 from pgsim.query.result import Hits, Match
+from pgsim.query.unchanged import while_unchanged
 from pgsim.slices import neighbourhood
 from pgsim.slices.view import schema_name
 
@@ -51,6 +52,10 @@ class Reader:
         hits = self._kept_rows(record, request) if record.kept else None
         return self._searcher.search(request) if hits is None else hits
 
+    def _next(self, record: SliceRecord, request: Request) -> Hits:
+        with self._db.autocommit() as conn:
+            return while_unchanged(conn, self._workspace, request.where, lambda: self._page(record, request))
+
     def _kept_rows(self, record: SliceRecord, request: Request) -> Hits | None:
         from pgsim.query.filtered import as_anchored
 
@@ -65,7 +70,7 @@ class Reader:
             # What is kept ends at the range; the index knows what lies beyond.
             outside = self._searcher.search(replace(anchored, exact=False, count=False, limit=FEW_ROWS)).nearest_outside
         total = self.count(record) if request.count else None
-        return replace(hits, request=request, total=total, nearest_outside=outside, fetch=partial(self._page, record))
+        return replace(hits, request=request, total=total, nearest_outside=outside, fetch=partial(self._next, record))
 
     def _plain_rows(self, record: SliceRecord, limit: int | None, after: str | None, *, count: bool) -> Hits:
         # With values to bind, a percent sign in the name would be read as a placeholder.

@@ -125,6 +125,14 @@ def attach(
     cause: str = "definition",
 ) -> SliceRecord:
     """Store what a slice depends on, make its view, and last, as writers wait from then on, its neighbourhood."""
+    depend(conn, workspace, record, definition)
+    make_view(conn, workspace, record, definition, live=live)
+    keep(conn, workspace, record, definition, live=live, cause=cause)
+    return get_slice(conn, record.id)
+
+
+def depend(conn: Connection[Any], workspace: Workspace, record: SliceRecord, definition: Filter) -> None:
+    """Store what a slice depends on."""
     keys: dict[str, Any] = {"slice_id": record.id, "workspace_id": workspace.id}
     conn.execute(query("clear_slice_dependencies"), keys)
     for _, node in walk(definition):
@@ -143,15 +151,25 @@ def attach(
             case InBatch(name=name):
                 batch_id, _ = find_batch(conn, workspace, name)
                 conn.execute(query("insert_slice_batch"), {**keys, "batch_id": batch_id})
-    make_view(conn, workspace, record, definition, live=live)
-    conn.execute(query("mark_edits"), keys)
+
+
+def keep(
+    conn: Connection[Any],
+    workspace: Workspace,
+    record: SliceRecord,
+    definition: Filter,
+    *,
+    live: bool,
+    cause: str,
+) -> None:
+    """Store a slice's neighbourhood, where it has one; what it depends on is stored."""
+    conn.execute(query("mark_edits"), {"slice_id": record.id})
     source = score_source(definition)
     if source is not None and source.required:
         kind = clause_type(conn, workspace, source.clause)
         neighbourhood.define(conn, record.id, kind, source, live=live, cause=cause)
     else:
         neighbourhood.drop(conn, record.id)
-    return get_slice(conn, record.id)
 
 
 def make_view(

@@ -140,7 +140,7 @@ class SliceChange(Base):
     __table_args__ = (
         PrimaryKeyConstraint("slice_id", "transaction", "id"),
         CheckConstraint(
-            "cause in ('vector', 'anchor', 'definition', 'calibration', 'deletion')",
+            "cause in ('vector', 'anchor', 'definition', 'calibration', 'deletion', 'swap')",
             name="cause",
         ),
         {"comment": "What came into and went out of the range of slices' anchors: read it as pgsim.slice_changes."},
@@ -153,5 +153,5 @@ class SliceChange(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), comment="Identifier.")
     data_row_id: Mapped[str] = mapped_column(Text(collation="C"), comment="The data row.")
     entered: Mapped[bool] = mapped_column(Boolean, comment="Whether it came into range, or went out of it.")
-    cause: Mapped[str] = mapped_column(Text, comment="vector, anchor, definition, calibration or deletion.")
+    cause: Mapped[str] = mapped_column(Text, comment="vector, anchor, definition, calibration, deletion or swap.")
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), comment="When.")

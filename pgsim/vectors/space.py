@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pgsim.files.vectors import VectorBatch
     from pgsim.filters.nodes import Filter
     from pgsim.vectors.estimate import Estimate
+    from pgsim.vectors.swap import Swap
 
     Where = str | Mapping[str, Any] | Filter
     Conditions = Callable[[Connection[Any], Where], tuple[sql.Composable, Mapping[str, Any]]]
@@ -47,6 +48,10 @@ def _tell(progress: Progress | None, step: str) -> None:
 
 def _no_conditions(conn: Connection[Any], where: Where) -> tuple[sql.Composable, Mapping[str, Any]]:
     raise InvalidInputError("this handle cannot read conditions; take one from a catalog")
+
+
+def _no_swap(*_: Any, **__: Any) -> Swap:
+    raise InvalidInputError("these embedding types cannot be swapped; take them from a catalog")
 
 
 class Space:
@@ -372,12 +377,21 @@ class Spaces:
         The workspace.
     conditions : callable
         Prints a condition over ``pgsim.data_row r``, with what it binds; takes a connection and the condition.
+    swap : callable
+        Swaps two types and what slices make of them; takes what `swap` takes.
     """
 
-    def __init__(self, db: Database, workspace_id: int, conditions: Conditions = _no_conditions) -> None:
+    def __init__(
+        self,
+        db: Database,
+        workspace_id: int,
+        conditions: Conditions = _no_conditions,
+        swap: Callable[..., Swap] = _no_swap,
+    ) -> None:
         self._db = db
         self._types = EmbeddingTypes(db, workspace_id)
         self._conditions = conditions
+        self._swap = swap
 
     def create(
         self,
@@ -418,6 +432,65 @@ class Spaces:
         return self._handle(self._types.get(name))
 
     __getitem__ = get
+
+    def swap(
+        self,
+        old: str | int,
+        new: str | int,
+        *,
+        keep_as: str | None = None,
+        drop_old: bool = False,
+        allow_missing: bool = False,
+        allow_unindexed: bool = False,
+        slices: str = "refuse",
+        dry_run: bool = False,
+    ) -> Swap:
+        """Give a type the name of another, whose new version it is, with the slices on that, in one transaction.
+
+        Searches by the name, filters and slices see either type, never a mixture. Score ranges stay as they are, and
+        mean what they mean under the new type's score. Swapping back is a swap of the two again.
+
+        Parameters
+        ----------
+        old, new : str or int
+            Name or id of the type in use, and of the one that takes its name: of any dimensions and metric.
+        keep_as : str, optional
+            Name of the old type from then on; by default its own with the day.
+        drop_old : bool
+            Delete the old type when the swap is committed.
+        allow_missing : bool
+            Also where data rows have a vector of the old type and none of the new.
+        allow_unindexed : bool
+            Also where the old type has an index and the new has none.
+        slices : {"refuse", "keep", "drop"}
+            Where slices cannot go over, because an anchor is a vector of the old model or has none of the new: refuse
+            the swap, keep these slices on the old type, or delete them.
+        dry_run : bool
+            Undo it at the end, and tell what it would have done.
+
+        Returns
+        -------
+        Swap
+            What the types hold, and each slice's members before and after.
+
+        Raises
+        ------
+        RefusedError
+            The new type lacks vectors or an index, or slices cannot go over; nothing was changed.
+        BusyError
+            Vectors of one of the types are being written, or a slice is being edited or read, for ten seconds.
+        AlreadyExistsError, InvalidInputError, NotFoundError, NotSearchableError
+        """
+        return self._swap(
+            old,
+            new,
+            keep_as=keep_as,
+            drop_old=drop_old,
+            allow_missing=allow_missing,
+            allow_unindexed=allow_unindexed,
+            slices=slices,
+            dry_run=dry_run,
+        )
 
     def _handle(self, kind: EmbeddingType) -> Space:
         return Space(self._db, kind, self._conditions)

@@ -102,12 +102,14 @@ begin
         set definition = pgsim.renamed(s.definition, '{embedding,has_embedding}', old.name, new.name)
         where s.id in (select t.slice_id from pgsim.slice_embedding_type t where t.embedding_type_id = new.id);
     end if;
+    -- Searches that look names up in several statements see by this row that one of them may stand for something else.
+    update pgsim.workspace w set max_slices = w.max_slices where w.id = new.workspace_id;
     return null;
 end
 $$;
 
 comment on function pgsim.follow_name() is
-    'Trigger: definitions of slices follow the new name of a slice or an embedding type.';
+    'Trigger: definitions of slices follow the new name of a slice or an embedding type, and searches look it up again.';
 
 create or replace trigger follow_name
 after update of name on pgsim.slice

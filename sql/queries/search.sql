@@ -15,3 +15,9 @@ select a.id, e.vector, r.id is not null
 from unnest(%(ids)s::text[]) a (id)
 left join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = a.id collate "C"
 left join {partition} e on e.data_row_id = a.id collate "C";
+
+-- name: workspace_version
+select xmin::text from pgsim.workspace where id = %(workspace_id)s;
+
+-- name: types_of_names
+select id from pgsim.embedding_type where workspace_id = %(workspace_id)s and name = any(%(names)s) order by name;

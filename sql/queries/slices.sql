@@ -98,7 +98,7 @@ from (
     select t.score_half as half, t.score_power as power
     from pgsim.slice_neighbourhood n
     join pgsim.embedding_type t on t.id = n.embedding_type_id
-    where n.slice_id = %(slice_id)s and n.state = 'kept'
+    where n.slice_id = %(slice_id)s and n.state = 'kept' and n.embedding_type_id = %(embedding_type_id)s
         and (%(half)s::float8 is null or (t.score_half, t.score_power) = (%(half)s, %(power)s))
 ) b
 left join lateral (

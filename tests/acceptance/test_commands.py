@@ -34,7 +34,7 @@ def test_the_commands_that_there_are() -> None:
         workspaces create | workspaces list | workspaces delete | workspaces limits
         rows import | rows show | rows list | rows count | rows delete | rows export
         embeddings create | embeddings list | embeddings show | embeddings import | embeddings count
-        embeddings export | embeddings build | embeddings calibrate | embeddings delete
+        embeddings export | embeddings build | embeddings calibrate | embeddings swap | embeddings delete
         slices create | slices list | slices show | slices rows | slices count | slices update | slices rename
         slices anchors | slices history | slices export | slices delete
         batches create | batches list | batches show | batches export | batches delete

@@ -103,6 +103,27 @@ def test_readme_commands_print_what_the_readme_says(birds: Shell) -> None:
         assert conn.execute(view).fetchall()
 
 
+def test_the_change_of_model_runs(tmp_path: Path, database_url: str) -> None:
+    from pgsim.app import Catalog
+    from pgsim.config import Config
+
+    ids = [f"face-{i}" for i in range(1100)]
+    vectors = np.random.default_rng(4).normal(size=(len(ids), 768)).astype(np.float32)
+    np.save(tmp_path / "new.npy", vectors)
+    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    with Catalog.open(Config.load({}, database_url=database_url)) as catalog:
+        catalog.rows.add({"id": name, "asset_type": "image"} for name in ids)
+        catalog.embeddings.create("faces", 8).add(ids, vectors[:, :8])
+        catalog.slices.create("like one", catalog.search("faces", ["face-1"]).request)
+    (console,) = blocks("docs/commands.md", "console")
+    shell = Shell(tmp_path, database_url)
+    printed = [shell.run(step) for step in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]]
+    assert "1,100 read: 1,100 inserted" in printed[1]
+    assert "nothing was changed" in printed[2]
+    assert "faces is what was faces-next: 1,100 vectors of 768 dimensions, l1" in printed[3]
+    assert re.search(r"like one +carried over", printed[3])
+
+
 def test_python_page_runs(database_url: str) -> None:
     printed = []
     for code in blocks("docs/python.md", "python"):

@@ -17,7 +17,7 @@ from pgsim.config import Config
 from pgsim.db import schema
 from pgsim.db.engine import Database
 from pgsim.db.resources import alembic_folder
-from pgsim.errors import RefusedError
+from pgsim.errors import InvalidInputError, RefusedError
 
 VERSIONS = sorted(path.stem.split("_")[0] for path in (alembic_folder() / "versions").glob("*.py"))
 
@@ -307,6 +307,23 @@ def test_slices_of_before_the_neighbourhoods_are_taken_along(
             )
         assert sorted(hit.data_row_id for hit in catalog.slices.rows("old")) == ["r0", "r5", "r6"]
         assert catalog.slices.get("old").kept
+
+
+def test_the_history_knows_swaps_from_their_revision_on(db: Database) -> None:
+    note = (
+        "insert into pgsim.slice_change (slice_id, transaction, data_row_id, entered, cause, at)"
+        " values (1, 1, 'r', true, 'swap', now())"
+    )
+    with db.transaction() as conn:
+        conn.execute(note)
+    schema.downgrade(db, "0005")
+    with pytest.raises(InvalidInputError, match="slice_change_cause_check"), db.transaction() as conn:
+        conn.execute(note)
+    assert schema.upgrade(db).current
+    with db.transaction() as conn:
+        conn.execute(note)
+        causes = conn.execute("select cause from pgsim.slice_change order by id").fetchall()
+    assert causes == [("definition",), ("swap",)]
 
 
 def test_functions_are_run_again_without_a_trace(db: Database) -> None:
