@@ -47,6 +47,7 @@ declare
     touched text;
     found text;
     former text;
+    many boolean;
     concerned boolean;
     change record;
 begin
@@ -124,13 +125,19 @@ begin
                 'm.data_row_id in (select w.data_row_id from old_vectors w where w.embedding_type_id = %s)', kind_id
             )
         end;
-        -- Most vectors are near to no slice: for a few, planning what follows would take longer than to find that out.
-        execute format(
-            'select (select count(*) from (select from (%s) w limit 101) w) > 100'
-            ' or exists (%s) or exists (select from pgsim.slice_match m where m.slice_id = any($1) and (%s))',
-            touched, found, former
-        ) into concerned using slices;
-        continue when not concerned;
+        execute format('select count(*) > 100 from (select from (%s) w limit 101) w', touched) into many;
+        if many then
+            -- As a join, which this is not, the server may compare each kept row with each vector: it knows nothing of
+            -- how many rows are kept, nor of what the statement wrote.
+            former := format('coalesce(%s, false)', former);
+        else
+            -- Most vectors are near to no slice: for a few, planning what follows would take longer than to find that out.
+            execute format(
+                'select exists (%s) or exists (select from pgsim.slice_match m where m.slice_id = any($1) and (%s))',
+                found, former
+            ) into concerned using slices;
+            continue when not concerned;
+        end if;
         for change in
             execute pgsim.settle_query(found, former)
             using slices, case tg_op when 'DELETE' then 'deletion' else 'vector' end, clock_timestamp()
