@@ -52,8 +52,9 @@ def set_metadata(
 ) -> MetadataChange:
     """Set fields of the metadata of every row of a source, and remove others, in one transaction.
 
-    The rows are locked in the order of their ids, and only those change, with their ``updated_at``, whose metadata
-    becomes another.
+    The rows are locked in the order of their ids. A row that another session changed meanwhile, so that it is none of a
+    slice, a search or a condition any more, stays as it is; of the rest only those change, with their ``updated_at``,
+    whose metadata becomes another.
 
     Parameters
     ----------
@@ -79,15 +80,13 @@ def set_metadata(
     document = _document(values, removed)
     bound = {"workspace_id": workspace.id, "values": document, "removed": removed}
     with db.transaction() as conn:
-        sources.choose(conn, source, progress)
         if dry_run:
+            sources.choose(conn, source, progress)
             row = conn.execute(query("count_metadata_changes"), bound).fetchone()
             return MetadataChange(*(row if row is not None else (0, 0)))
-        row = conn.execute(query("lock_chosen_rows"), bound).fetchone()
-        matched = int(row[0]) if row is not None else 0
+        matched = sources.choose_locked(conn, source, progress)
         if progress is not None:
             progress("change", 0, matched)
-        # A statement of its own: it sees the rows as they are now that they are locked.
         changed = conn.execute(query("change_metadata"), bound).rowcount
     if changed >= SETTLED_ROWS:
         with db.transaction() as conn:

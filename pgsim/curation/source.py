@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: A slice, a batch, a search, its hits, a condition (a filter, a JSON tree or text), or ids of data rows.
 Source = SliceRecord | BatchRecord | Request | Hits | Filter | Mapping[str, Any] | str | Iterable[str | int]
 
+#: Sources that say which rows are meant, so that a change of rows changes what they are; the others list them.
+_SAYING_WHICH: Final = (SliceRecord, Request, Filter, Mapping, str)
 #: Names that a message lists; the rest is counted.
 _NAMED: Final = 10
 _PROGRESS_ROWS: Final = 5000
@@ -90,6 +92,22 @@ class Sources:
         conn.execute("analyze pg_temp.chosen_row")
         row = conn.execute(query("count_chosen_rows")).fetchone()
         return Chosen(int(row[0]) if row is not None else 0, scored)
+
+    def choose_locked(self, conn: Connection[Any], source: Source, progress: Progress | None = None) -> int:
+        """As `choose`, and lock the rows until the transaction ends; they are judged as they are then.
+
+        Returns
+        -------
+        int
+            The rows: chosen, locked, and still what the source says.
+        """
+        chosen = self.choose(conn, source, progress)
+        conn.execute(query("lock_chosen_rows"), {"workspace_id": self._workspace.id})
+        if not isinstance(source, _SAYING_WHICH):
+            return chosen.count - self.drop_gone(conn)
+        # What was waited for may have taken rows out of it. Rows that came into it are not locked, and left alone.
+        conn.execute(query("set_locked_rows_aside"))
+        return self.choose(conn, source, progress).count - conn.execute(query("drop_rows_not_locked")).rowcount
 
     def _fill(self, conn: Connection[Any], source: Source | None, progress: Progress | None) -> bool:
         """Choose the rows; returns whether they have scores."""

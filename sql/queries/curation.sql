@@ -56,6 +56,13 @@ from (
     for no key update
 ) l;
 
+-- name: set_locked_rows_aside
+alter table pg_temp.chosen_row rename to locked_row;
+
+-- name: drop_rows_not_locked
+delete from pg_temp.chosen_row c
+where not exists (select from pg_temp.locked_row l where l.data_row_id = c.data_row_id);
+
 -- name: count_metadata_changes
 select count(*), count(*) filter (
     where (r.metadata || %(values)s::jsonb) - %(removed)s::text[] is distinct from r.metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from pgsim.app import Catalog
 from pgsim.curation.bulk_metadata import MetadataChange
+from pgsim.curation.source import Source
 from pgsim.errors import InvalidInputError, NotFoundError
 from tests.integration.curation.conftest import IDS, NEAR
 
@@ -146,6 +148,38 @@ def test_a_change_sees_what_it_waited_for(stock: Catalog, database_url: str) -> 
         thread.join()
     assert results == [MetadataChange(2, 1)]
     assert metadata(stock, "r01") == {"theirs": 1, "ours": 1}
+
+
+UNCLAIMED = "metadata.owner is null"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(lambda stock: f"id < 'r03' and {UNCLAIMED}", id="condition"),
+        pytest.param(lambda stock: stock.slices.create("free", f"id < 'r03' and {UNCLAIMED}"), id="slice"),
+        pytest.param(lambda stock: stock.search("e", ["r01"], score=(0.5, 1), where=UNCLAIMED).request, id="search"),
+    ],
+)
+def test_rows_that_another_session_claimed_are_not_claimed_again(
+    stock: Catalog, database_url: str, source: Callable[[Catalog], Source]
+) -> None:
+    free = source(stock)
+    results: list[MetadataChange] = []
+    with psycopg.connect(database_url) as other:
+        other.execute("""update pgsim.data_row set metadata = '{"owner": "them"}' where id in ('r00', 'r02')""")
+        thread = threading.Thread(target=lambda: results.append(stock.set_metadata({"owner": "us"}, free)))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        # A row that comes into the source meanwhile is for the next time.
+        other.execute("""insert into pgsim.data_row (workspace_id, id, asset_type)
+            select workspace_id, 'r000', 'image' from pgsim.data_row where id = 'r00'""")
+        other.commit()
+        thread.join()
+    assert results == [MetadataChange(1, 1)]
+    assert [metadata(stock, name)["owner"] for name in ("r00", "r01", "r02")] == ["them", "us", "them"]
+    assert metadata(stock, "r000") == {}
 
 
 def test_progress_is_told(stock: Catalog) -> None:
