@@ -66,8 +66,8 @@ def export(
     """
     form = documents_form(target, vectors=embedding is not None)
     with db.transaction() as conn:
-        # One snapshot for the choice, for the rows and for the vectors; a search has one of a moment before.
-        conn.execute("set transaction isolation level repeatable read")
+        # For the choice, for the rows and for the vectors; a search has a snapshot of a moment before.
+        sources.begin_snapshot(conn, source)
         kind = None if embedding is None else find_embedding_type(conn, workspace.id, embedding)
         chosen = sources.choose(conn, source, progress)
         scores = _SCORES if chosen.scored else ()

@@ -140,8 +140,7 @@ class Selector:
             raise InvalidInputError(f'select "{method}": random, ordered, cluster or diverse')
         _check(Method(method), count, seed, embedding, clusters, by, order)
         with self._db.transaction() as conn:
-            # One snapshot for all that is read.
-            conn.execute("set transaction isolation level repeatable read")
+            self._sources.begin_snapshot(conn, source)
             chosen = self._sources.choose(conn, source, progress)
             values = {"workspace_id": self._workspace.id, "count": count, "seed": str(seed)}
             match Method(method):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
+from psycopg.errors import SerializationFailure
 
 from pgsim.curation.batches import BatchRecord
 from pgsim.db.sql import query
@@ -17,7 +18,7 @@ from pgsim.filters.nodes import Filter
 from pgsim.query.execute import Searcher
 from pgsim.query.request import Request, read_filter
 from pgsim.query.result import Hits, Match
-from pgsim.query.unchanged import while_unchanged
+from pgsim.query.unchanged import TRIES, while_unchanged
 from pgsim.slices.record import SliceRecord
 from pgsim.slices.view import schema_name
 
@@ -93,6 +94,28 @@ class Sources:
         row = conn.execute(query("count_chosen_rows")).fetchone()
         return Chosen(int(row[0]) if row is not None else 0, scored)
 
+    def begin_snapshot(self, conn: Connection[Any], source: Source | None) -> None:
+        """Begin a transaction of one snapshot for all that is read, in which the slice or batch of a source is held.
+
+        Parameters
+        ----------
+        conn : Connection
+            In a transaction that has executed nothing yet.
+        source : Source or None
+            The rows that will be chosen.
+        """
+        for left in reversed(range(TRIES)):
+            conn.execute("set transaction isolation level repeatable read")
+            try:
+                self._hold(conn, source)
+            except SerializationFailure:
+                # The snapshot is from before the edit that was waited for.
+                if not left:
+                    raise
+                conn.rollback()
+            else:
+                return
+
     def choose_locked(self, conn: Connection[Any], source: Source, progress: Progress | None = None) -> int:
         """As `choose`, and lock the rows until the transaction ends; they are judged as they are then.
 
@@ -111,21 +134,17 @@ class Sources:
 
     def _fill(self, conn: Connection[Any], source: Source | None, progress: Progress | None) -> bool:
         """Choose the rows; returns whether they have scores."""
+        held = self._hold(conn, source)
         match source:
             case None:
                 conn.execute(query("choose_every_row"), {"workspace_id": self._workspace.id})
                 return False
             case SliceRecord():
-                # As it is now: the record may be an old one.
-                held = conn.execute(query("hold_slice"), {"slice_id": source.id}).fetchone()
-                if held is None:
-                    raise NotFoundError(f'there is no slice "{source.name}" any more')
+                assert held is not None  # noqa: S101 - a slice is held, or is not there
                 view = sql.Identifier(schema_name(self._workspace), held[0])
                 conn.execute(query("choose_rows").format(rows=view))
                 return score_source(Filter.from_json(held[1])) is not None
             case BatchRecord():
-                if conn.execute(query("hold_batch"), {"batch_id": source.id}).fetchone() is None:
-                    raise NotFoundError(f'there is no batch "{source.name}" any more')
                 conn.execute(query("choose_batch"), {"batch_id": source.id})
                 self.drop_gone(conn)
                 row = conn.execute("select count(score) > 0 from pg_temp.chosen_row").fetchone()
@@ -144,6 +163,20 @@ class Sources:
                 self._fill_ids(conn, source, progress)
                 return False
         raise InvalidInputError("rows are given by a slice, a batch, a search, its hits, a condition, or a list of ids")
+
+    def _hold(self, conn: Connection[Any], source: Source | None) -> tuple[Any, ...] | None:
+        """Let nobody edit or delete the slice or batch of a source; its row as it is now, for the record may be old."""
+        match source:
+            case SliceRecord():
+                kind, statement = "slice", "hold_slice"
+            case BatchRecord():
+                kind, statement = "batch", "hold_batch"
+            case _:
+                return None
+        held = conn.execute(query(statement), {"id": source.id}).fetchone()
+        if held is None:
+            raise NotFoundError(f'there is no {kind} "{source.name}" any more')
+        return held
 
     def _fill_where(self, conn: Connection[Any], where: Filter, progress: Progress | None) -> bool:
         if score_source(where) is not None:

@@ -5,11 +5,11 @@ create temp table chosen_row (
 ) on commit drop;
 
 -- name: hold_slice
--- Whoever would delete it waits until the rows were read.
-select name, definition from pgsim.slice where id = %(slice_id)s for key share;
+-- Whoever would edit or delete it waits until the rows were read.
+select name, definition from pgsim.slice where id = %(id)s for key share;
 
 -- name: hold_batch
-select from pgsim.batch where id = %(batch_id)s for key share;
+select from pgsim.batch where id = %(id)s for key share;
 
 -- name: copy_chosen_rows
 copy pg_temp.chosen_row (position, data_row_id, score, nearest_anchor) from stdin;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +16,9 @@ from pgsim.curation.source import Chosen
 from pgsim.errors import InvalidInputError, NotFoundError, NotSearchableError
 from pgsim.filters.nodes import Filter
 from pgsim.query.request import Request
+from pgsim.slices.record import lock_slice
+from pgsim.slices.revise import change_anchors
+from pgsim.slices.store import change
 from tests.integration.curation.conftest import NEAR
 
 
@@ -155,3 +161,48 @@ def test_progress_is_told(stock: Catalog) -> None:
     with stock.db.transaction() as conn:
         stock._sources.choose(conn, [f"m{i}" for i in range(5000)], lambda *state: told.append(state))
     assert told == [("choose", 5000, None)]
+
+
+@pytest.mark.parametrize("act", ["export", "select"])
+def test_what_reads_one_snapshot_waits_for_an_edit(stock: Catalog, act: str) -> None:
+    near = stock.slices.get("near")
+    buffer = io.BytesIO()
+    found: list[list[str]] = []
+
+    def read() -> None:
+        if act == "select":
+            found.append(stock.select("ordered", 10, near).ids)
+        else:
+            stock.export(near, buffer)
+            found.append([json.loads(line)["id"] for line in buffer.getvalue().splitlines()])
+
+    thread = threading.Thread(target=read)
+    with stock.db.transaction() as conn:
+        record = lock_slice(conn, near.id)
+        change(conn, stock.workspace, record, change_anchors(record.filter, ("r20",), ("r10",)))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join()
+    assert found == [["r20", "r19", "r21", "r18", "r22"]]
+
+
+@pytest.mark.parametrize("act", ["export", "select"])
+def test_what_reads_one_snapshot_finds_that_a_slice_has_gone(stock: Catalog, act: str) -> None:
+    near = stock.slices.get("near")
+    told: list[str] = []
+
+    def read() -> None:
+        try:
+            stock.select("ordered", 10, near) if act == "select" else stock.export(near, io.BytesIO())
+        except NotFoundError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=read)
+    with stock.db.transaction() as conn:
+        conn.execute("delete from pgsim.slice where id = %s", (near.id,))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join()
+    assert told == ['there is no slice "near" any more']
