@@ -131,7 +131,7 @@ class Batches:
         limit : int, optional
             Rows at most: the first in the source's order that the project does not have.
         dry_run : bool
-            Count, and change nothing.
+            Count, and change nothing; refused as the batch itself would be.
         progress : callable, optional
             Called with ``"choose"``, the rows done and None.
 
@@ -161,14 +161,18 @@ class Batches:
             "batch_id": None,
         }
         with self._db.transaction() as conn:
-            if not dry_run:
-                # First, so that a name that is taken is told before much is done.
-                row = conn.execute(query("insert_batch"), keys).fetchone()
-                keys["batch_id"] = row[0] if row is not None else None
+            # First, so that a name that is taken is told before much is done.
+            row = conn.execute(query("insert_batch"), keys).fetchone()
+            keys["batch_id"] = row[0] if row is not None else None
+            if dry_run:
+                # It could be made: nobody need wait for its name from now on.
+                conn.rollback()
             matched = self._sources.choose(conn, source, progress).count
             if dry_run:
                 skipped = _count(conn, "count_sent_rows", keys)
                 rows = matched - skipped if limit is None else min(limit, matched - skipped)
+                if not rows:
+                    raise InvalidInputError(_nothing(matched, project))
                 conn.execute(query("check_batch_size"), {**keys, "rows": rows})
                 return Sending(matched, skipped, rows, None)
             conn.execute(query("lock_project"), keys)

@@ -113,6 +113,7 @@ def test_what_a_batch_needs(rows: Cli) -> None:
     assert rows.json(*create, "--slice", "tests", "--where", "id > 'r3'", "--dry-run")["rows"] == 1
     assert 'no slice "nope"' in rows.refused(*create, "--slice", "nope")
     assert "nothing was sent" in rows.refused(*create, "--where", "id = 'none'")
+    assert "nothing was sent" in rows.refused(*create, "--ids", "/dev/null", "--dry-run")
     assert "filter, position" in rows.refused(*create, "--where", "id =")
     assert "Usage" in rows("batches", "create", "b", "--slice", "tests", code=2).err
     assert "1 to 100 characters" in rows.refused("batches", "create", "a\nb", "--project", "p", "--slice", "tests")

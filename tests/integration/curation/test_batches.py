@@ -14,7 +14,14 @@ from psycopg import sql
 
 from pgsim.app import Catalog
 from pgsim.curation.batches import Sending
-from pgsim.errors import AlreadyExistsError, InvalidInputError, LimitError, NotFoundError, RefusedError
+from pgsim.errors import (
+    AlreadyExistsError,
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    PgsimError,
+    RefusedError,
+)
 from tests.integration.curation.conftest import NEAR
 
 Plain = psycopg.Connection[tuple[Any, ...]]
@@ -82,11 +89,46 @@ def test_counts_before_anything_is_done(stock: Catalog) -> None:
     for limit, rows in ((None, 5), (3, 3), (99, 5)):
         sent = stock.batches.create("two", "birds", "metadata.n < 15", limit=limit, dry_run=True)
         assert sent == Sending(15, 10, rows, None)
-    assert stock.batches.create("two", "birds", "metadata.n > 99", dry_run=True) == Sending(0, 0, 0, None)
     stock.workspaces.set_limits("default", {"max_batch_rows": 4})
     with pytest.raises(LimitError, match='batch "two" would hold more than 4 data rows'):
         stock.batches.create("two", "birds", "metadata.n < 15", dry_run=True)
     assert [record.name for record in stock.batches.list()] == ["one"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("name", "project", "source", "error", "told"),
+    [
+        ("one", "p", ["r05"], AlreadyExistsError, "a batch of that name exists already"),
+        ("x" * 101, "p", ["r05"], InvalidInputError, "a batch's name has 1 to 100 characters"),
+        ("a\nb", "p", ["r05"], InvalidInputError, "a batch's name has 1 to 100 characters"),
+        ("two", "", ["r05"], InvalidInputError, "a project's name has 1 to 100 characters"),
+        ("two", "p", [], InvalidInputError, "no such rows; nothing was sent"),
+        ("two", "p", "metadata.n > 99", InvalidInputError, "no such rows; nothing was sent"),
+        ("two", "birds", ["r01"], InvalidInputError, "has all 1 of these rows already; nothing was sent"),
+    ],
+)
+def test_a_dry_run_is_refused_as_the_batch_is(
+    stock: Catalog, name: str, project: str, source: Any, error: type[PgsimError], told: str, dry_run: bool
+) -> None:
+    stock.batches.create("one", "birds", ["r01"])
+    with pytest.raises(error, match=told):
+        stock.batches.create(name, project, source, dry_run=dry_run)
+    assert [record.name for record in stock.batches.list()] == ["one"]
+
+
+def test_nobody_waits_for_the_name_of_a_dry_run(stock: Catalog, conn: Plain) -> None:
+    def look(*_: object) -> None:
+        conn.execute("set lock_timeout = '2s'")
+        with conn.transaction(force_rollback=True):
+            send(conn, "two", "p", "r01")
+        looked.append(True)
+
+    looked: list[bool] = []
+    stock.rows.add({"id": f"m{i:04}", "asset_type": "text"} for i in range(5000))
+    ids = [f"m{i:04}" for i in range(5000)]
+    assert stock.batches.create("two", "p", ids, dry_run=True, progress=look) == Sending(5000, 0, 5000, None)
+    assert looked == [True]
 
 
 def test_the_limit_of_a_batch(stock: Catalog, conn: Plain) -> None:
