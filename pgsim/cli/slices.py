@@ -223,16 +223,20 @@ def history(
     forget: Annotated[
         str | None, typer.Option(help="Delete what is earlier than this instead.", metavar="T", show_default=False)
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --forget deletes.")] = False,
 ) -> None:
     """Show what came into the range of a slice's anchors and went out of it: the latest changes, oldest first."""
     from pgsim.cli.render import table
+    from pgsim.filters.values import read_instant
 
     state: State = ctx.obj
     with state.catalog() as catalog:
         if forget is not None:
             if since is not None or limit is not None:
                 raise InvalidInputError("--forget deletes and shows nothing; give it alone")
-            number = catalog.slices.forget_history(name, forget)
+            before, record = read_instant(forget), catalog.slices.get(name)
+            state.confirm(f"Delete the history of slice {record.name} before {before.isoformat()}?", yes=yes)
+            number = catalog.slices.forget_history(record.name, before)
             state.emit({"forgotten": number}, f"{number:,} changes forgotten")
             return
         changes = catalog.slices.history(name, since=since, limit=options.read_limit(limit, DEFAULT_SEARCH_LIMIT))

@@ -344,7 +344,11 @@ def test_history(own: Shop, ndjson: Callable[..., Path]) -> None:
     assert "entered" in shown[-2]
     assert "left" in shown[-1]
     assert "deletion" in shown[-1]
-    assert own.cli.json("slices", "history", "near", "--forget", latest["at"]) == {"forgotten": len(entered)}
+    forget = ["slices", "history", "near", "--forget", latest["at"]]
+    assert "Delete the history of slice near before" in own.cli.refused(*forget)
+    assert len(own.cli.json("slices", "history", "near", "--limit", "none")) == len(entered) + 2
+    assert "not a time" in own.cli.refused(*forget[:-1], "yesterday")
+    assert own.cli.json(*forget, "--yes") == {"forgotten": len(entered)}
     assert [c["cause"] for c in own.cli.json("slices", "history", "near")] == ["vector", "deletion"]
     assert "not a time" in own.cli.refused("slices", "history", "near", "--since", "yesterday")
     assert "--forget" in own.cli.refused("slices", "history", "near", "--since", latest["at"], "--forget", latest["at"])
