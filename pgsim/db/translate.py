@@ -123,6 +123,11 @@ def _dependants(detail: str | None) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
+def _needed_by(detail: str | None) -> list[str]:
+    """Objects that the server's own detail says depend on what was to be dropped, one a line: "A depends on B"."""
+    return [line.rpartition(" depends on ")[0] or line for line in map(one_line, (detail or "").splitlines())]
+
+
 def _lookup(state: str) -> type[PgsimError]:
     for length in (5, 3, 2):
         if found := _STATES.get(state[:length]):
@@ -166,6 +171,11 @@ def translate(error: BaseException) -> PgsimError:
         return ConnectionFailedError(f"the database cannot be reached: {message}")
     if kind is BusyError:
         return BusyError(_BUSY.get(state, message))
+    if state == "2BP01":
+        # The hint is to drop them all with CASCADE, which no command of ours does.
+        needed_by = _needed_by(diag.message_detail)
+        told = f": {', '.join(needed_by)}; drop those first" if needed_by else ""
+        return RefusedError(message + told, needed_by)
     if known := CONSTRAINTS.get(diag.constraint_name or ""):
         return kind(known)
     detail = one_line(diag.message_detail or "") if state[:2] == "23" else ""

@@ -107,6 +107,19 @@ def test_twice(pgsim: Cli) -> None:
     assert "exists already" in pgsim.refused("workspaces", "create", "default")
 
 
+def test_a_view_of_ones_own_on_a_slice_is_named(alone: Cli, conn: psycopg.Connection[Any]) -> None:
+    alone("workspaces", "create", "w")
+    alone("--workspace", "w", "slices", "create", "week 1", "--where", "id > 'a'")
+    conn.execute('create schema own; create view own.mine as select * from ws_w."week 1"')
+    conn.execute('create view own."of mine" as select * from own.mine')
+    for words in (["slices", "delete", "week 1"], ["workspaces", "delete", "w"]):
+        told = alone.refused("--workspace", "w", *words, "--yes")
+        assert told.endswith(': view own.mine, view own."of mine"; drop those first'), told
+    conn.execute("drop schema own cascade")
+    alone("--workspace", "w", "slices", "delete", "week 1", "--yes")
+    alone("workspaces", "delete", "w", "--yes")
+
+
 def ask(url: str, reply: bytes) -> tuple[int, str]:
     """Run a deletion on a terminal of its own, and type something."""
     terminal, side = pty.openpty()

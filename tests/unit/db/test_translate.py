@@ -74,6 +74,25 @@ def test_a_constraint_has_its_own_words() -> None:
     assert str(error) == "a workspace of that name exists already"
 
 
+def test_what_depends_is_named_and_to_be_dropped_first() -> None:
+    error = translate(
+        raised(
+            "2BP01",
+            "cannot drop view ws_default.near because other objects depend on it",
+            message_detail='view mine depends on view ws_default.near\nview public."a b" depends on view mine\n'
+            "and 3 other objects (see server log for list)",
+            message_hint="Use DROP ... CASCADE to drop the dependent objects too.",
+        )
+    )
+    assert isinstance(error, errors.RefusedError)
+    assert error.dependants == ("view mine", 'view public."a b"', "and 3 other objects (see server log for list)")
+    assert str(error) == (
+        'cannot drop view ws_default.near because other objects depend on it: view mine, view public."a b",'
+        " and 3 other objects (see server log for list); drop those first"
+    )
+    assert str(translate(raised("2BP01", "still in use"))) == "still in use"
+
+
 def test_dependants_come_in_the_detail() -> None:
     error = translate(raised("PS002", "two slices use it", message_detail='["a", "b"]'))
     assert isinstance(error, errors.RefusedError)
