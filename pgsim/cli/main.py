@@ -25,14 +25,13 @@ app = typer.Typer(
 app.add_typer(db.app, name="db", help="The database: set up, status, address, stop, psql.")
 app.add_typer(workspaces.app, name="workspaces", help="Workspaces and their limits.")
 app.add_typer(rows.app, name="rows", help="Data rows: import, show, list, count, delete, export.")
-app.add_typer(metadata.app, name="metadata", help="Declared metadata fields: define, list, delete.")
+app.add_typer(metadata.app, name="metadata", help="Metadata: declared fields, and that of many rows at once.")
 app.add_typer(embeddings.app, name="embeddings", help="Embedding types and their vectors.")
 app.command("search")(search.search)
 app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")
 app.command("select")(select.select)
-app.add_typer(metadata.app, name="metadata", help="The metadata of data rows.")
 app.command("demo")(demo.demo)
 
 #: Exit code that Typer turns Ctrl-C into.

@@ -27,6 +27,12 @@ COMMANDS = dict(walk(typer.main.get_command(app)))
 LEAVES = {name: command for name, command in COMMANDS.items() if not hasattr(command, "commands")}
 
 
+def test_no_command_is_registered_twice() -> None:
+    groups = [group.name for group in app.registered_groups]
+    names = groups + [command.name for command in app.registered_commands]
+    assert len(names) == len(set(names)), names
+
+
 def test_the_commands_that_there_are() -> None:
     wanted = """
         demo | search
