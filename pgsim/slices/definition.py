@@ -83,8 +83,8 @@ def release_anchors(clause: SimilarityClause, vectors: Mapping[str, list[float]]
     """Replace anchor rows by their vectors; what a forced deletion of the rows leaves.
 
     Anchors that became the same vector are kept apart: a clause holds no anchor twice. A positive one moves by a last
-    bit, because leaving it out would shift a mean. A negative one goes: at a positive anchor's place it removes
-    nothing, at another negative's nothing more.
+    bit, towards zero, because leaving it out would shift a mean. A negative one goes: at a positive anchor's place it
+    removes nothing, at another negative's nothing more.
 
     Parameters
     ----------
@@ -100,8 +100,10 @@ def release_anchors(clause: SimilarityClause, vectors: Mapping[str, list[float]]
     for anchor in document["anchors"]:
         if "vector" in anchor:
             numbers = tuple(anchor["vector"])
+            # Never away from zero: the largest number has no next.
+            end = np.float32(-np.inf if numbers[0] > 0 else np.inf)
             while numbers in seen:
-                numbers = (float(np.nextafter(np.float32(numbers[0]), np.float32(np.inf))), *numbers[1:])
+                numbers = (float(np.nextafter(np.float32(numbers[0]), end)), *numbers[1:])
             anchor["vector"] = list(numbers)
             seen.add(numbers)
     kept = []
