@@ -7,7 +7,8 @@ return 100000;
 
 comment on function pgsim.max_slice_matches() is 'With more rows in range than this, a slice computes on read.';
 
--- A vector of the source is looked at closer where it is within reach of one of the vectors that decide; at most one of
+-- Which slices are asked for was read before, and others edit them meanwhile: those that are no longer kept, or of another
+-- type by now, are left alone. A vector of the source is looked at closer where it is within reach of one of the vectors that decide; at most one of
 -- them lets it through, so that a row comes once. Slices are $1. What is behind `offset 0` is computed once for each row
 -- and not once for each pair, which counts where vectors are stored out of line.
 create or replace function pgsim.match_query(kind pgsim.embedding_type, source text) returns text
@@ -24,7 +25,7 @@ as $$
                 @vector@.subvector(a.vector, 1, %2$s) as vector
             from pgsim.slice_neighbourhood b
             join pgsim.slice_vector a on a.slice_id = b.slice_id
-            where b.slice_id = any($1) and a.reach is not null
+            where b.slice_id = any($1) and b.embedding_type_id = %4$s and b.state = 'kept' and a.reach is not null
             offset 0
         ) v on (n.vector %1$s v.vector) <= v.reach
         cross join lateral (
@@ -52,16 +53,19 @@ as $$
             and n.data_row_id <> all(v.left_out)
         $query$,
         format('operator(@vector@.%s)', case kind.metric when 'l1' then '<+>' when 'l2' then '<->' else '<=>' end),
-        kind.dimensions, source
+        kind.dimensions, source, kind.id
     )
 $$;
 
 comment on function pgsim.match_query(pgsim.embedding_type, text) is
-    'Text of the query for slices $1: slice_id, data_row_id, distance and nearest anchor of every vector in range.';
+    'Text of the query for slices $1 that are kept: slice_id, data_row_id, distance and nearest anchor of every vector in'
+    ' range.';
+
+drop function if exists pgsim.settle_query(text, text);
 
 -- Makes the kept rows equal to what was found, for the rows that were touched, and notes what that changed: one row for
 -- each slice. $2 is the cause, $3 the time.
-create or replace function pgsim.settle_query(found text, touched text) returns text
+create or replace function pgsim.settle_query(kind bigint, found text, touched text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -70,7 +74,11 @@ as $$
         with found as materialized (%s),
         gone as (
             delete from pgsim.slice_match m
-            where m.slice_id = any($1) and (%s)
+            where m.slice_id = any(array(
+                    select b.slice_id from pgsim.slice_neighbourhood b
+                    where b.slice_id = any($1) and b.embedding_type_id = %s and b.state = 'kept'
+                ))
+                and (%s)
                 and not exists (
                     select from found f where f.slice_id = m.slice_id and f.data_row_id = m.data_row_id
                 )
@@ -96,12 +104,12 @@ as $$
             count(*) >= random() * pgsim.max_slice_matches() / 100 as counted
         from noted
         group by slice_id
-        $query$, found, touched
+        $query$, found, kind, touched
     )
 $$;
 
-comment on function pgsim.settle_query(text, text) is
-    'Text of the statement that brings slice_match to what was found and notes the changes of slices $1.';
+comment on function pgsim.settle_query(bigint, text, text) is
+    'Text of the statement that brings slice_match to what was found and notes the changes of slices $1 that are kept on a type.';
 
 create or replace function pgsim.announce_slice(slice bigint, entered bigint, gone bigint) returns void
 language sql volatile

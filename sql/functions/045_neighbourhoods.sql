@@ -10,10 +10,15 @@ as $$
 begin
     -- A snapshot of before the lock would lack what was committed since.
     if pgsim.sees_all() and pgsim.stop_writers(kind) then
-        perform pgsim.fill_neighbourhood(s.id, refill_slices.cause) from unnest(slices) s (id);
+        perform pgsim.fill_neighbourhood(s.id, refill_slices.cause)
+        from (
+            select b.slice_id as id from pgsim.slice_neighbourhood b
+            where b.slice_id = any(slices) and b.embedding_type_id = kind
+            order by 1
+        ) s;
     else
         update pgsim.slice_neighbourhood b set state = 'stale', cause = refill_slices.cause
-        where b.slice_id = any(slices) and b.state <> 'live';
+        where b.slice_id = any(slices) and b.embedding_type_id = kind and b.state <> 'live';
     end if;
 end
 $$;
@@ -86,7 +91,7 @@ begin
     end if;
     for change in
         execute pgsim.settle_query(
-            'select $4 as slice_id, f.id as data_row_id, f.distance, f.nearest'
+            kind.id, 'select $4 as slice_id, f.id as data_row_id, f.distance, f.nearest'
             ' from unnest($5, $6, $7) f (id, distance, nearest)', 'true'
         )
         using array[slice], cause, clock_timestamp(), slice, ids, distances, nearest
@@ -107,7 +112,11 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    former bigint := (select b.embedding_type_id from pgsim.slice_neighbourhood b where b.slice_id = slice);
+    -- Also where it searched none of late.
+    former bigint := coalesce(
+        (select b.embedding_type_id from pgsim.slice_neighbourhood b where b.slice_id = slice),
+        (select s.former_type_id from pgsim.slice s where s.id = slice)
+    );
 begin
     perform pgsim.sweep_slices();
     -- Who still writes vectors of the former type takes what it finds for rows of this slice.
@@ -149,6 +158,9 @@ create or replace function pgsim.drop_neighbourhood(slice bigint) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+    update pgsim.slice s set former_type_id = b.embedding_type_id
+    from pgsim.slice_neighbourhood b
+    where s.id = drop_neighbourhood.slice and b.slice_id = s.id;
     delete from pgsim.slice_neighbourhood b where b.slice_id = drop_neighbourhood.slice;
     delete from pgsim.slice_match m where m.slice_id = drop_neighbourhood.slice
 $$;
@@ -206,7 +218,8 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pgsim.drop_neighbourhood(old.id);
+    delete from pgsim.slice_neighbourhood b where b.slice_id = old.id;
+    delete from pgsim.slice_match m where m.slice_id = old.id;
     delete from pgsim.slice_change c where c.slice_id = old.id;
     return old;
 end

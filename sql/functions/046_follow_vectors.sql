@@ -95,12 +95,19 @@ begin
             );
             if moved <> '{}' and current_setting('pgsim.fill_later', true) = 'on' then
                 -- A long transaction would keep other writers of the type waiting.
-                update pgsim.slice_neighbourhood b set state = 'stale', cause = 'anchor' where b.slice_id = any(moved);
+                update pgsim.slice_neighbourhood b set state = 'stale', cause = 'anchor'
+                where b.slice_id = any(moved) and b.embedding_type_id = kind_id and b.state = 'kept';
             elsif moved <> '{}' then
                 perform pgsim.mark_edit(kind_id);
                 perform pgsim.refill_slices(kind_id, moved, 'anchor');
             end if;
-            slices := array(select s.id from unnest(slices) s (id) where s.id <> all(moved));
+            -- Both may have waited for edits of these slices.
+            slices := array(
+                select b.slice_id from pgsim.slice_neighbourhood b
+                where b.slice_id = any(slices) and b.slice_id <> all(moved) and b.embedding_type_id = kind_id
+                    and b.state = 'kept'
+                order by 1
+            );
             continue when slices = '{}';
         end if;
         touched := case tg_op
@@ -139,7 +146,7 @@ begin
             continue when not concerned;
         end if;
         for change in
-            execute pgsim.settle_query(found, former)
+            execute pgsim.settle_query(kind_id, found, former)
             using slices, case tg_op when 'DELETE' then 'deletion' else 'vector' end, clock_timestamp()
         loop
             perform pgsim.announce_slice(change.slice_id, change.entered, change.left);
@@ -149,7 +156,8 @@ begin
                     limit pgsim.max_slice_matches() + 1
                 ) m
             ) then
-                update pgsim.slice_neighbourhood b set state = 'large' where b.slice_id = change.slice_id;
+                update pgsim.slice_neighbourhood b set state = 'large'
+                where b.slice_id = change.slice_id and b.embedding_type_id = kind_id and b.state = 'kept';
             end if;
         end loop;
     end loop;
@@ -186,6 +194,7 @@ begin
     );
     for change in
         execute pgsim.settle_query(
+            kind_id,
             'select m.slice_id, m.data_row_id, m.distance, m.nearest_anchor as nearest from pgsim.slice_match m where false',
             'true'
         )

@@ -18,8 +18,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pgsim.app import Catalog
 from pgsim.config import Config
 from pgsim.errors import BusyError
+from pgsim.filters.parse import parse
 from pgsim.limits import MAX_KEPT_ROWS
 from pgsim.query.request import Request
+from pgsim.slices.store import change
 from pgsim.tables import Embedding
 
 Plain = psycopg.Connection[tuple[Any, ...]]
@@ -382,6 +384,54 @@ def test_a_slice_leaves_a_type_whose_vectors_are_being_written(
     assert members(conn) == [*START, 50]
     assert catalog.slices.update("near", target).kept
     assert members(conn) == kept(conn) == list(range(40))
+
+
+def test_a_slice_leaves_a_type_by_way_of_a_plain_condition(
+    catalog: Catalog, database_url: str, conn: Plain, line: int
+) -> None:
+    """A writer that waited for the first edit does not take what it finds for rows of the other type's."""
+    other = catalog.embeddings.create("other", 4, score_half=8, score_power=1)
+    other.add([f"r{i}" for i in range(40)], np.repeat(np.arange(40.0)[:, None], 4, axis=1))
+    catalog.slices.create("mover", Request.of(["r30"], embedding="line", score=(0.24, 1)))
+    target = Request.of(["r20"], embedding="other", score=(0.6, 1))
+    told: list[psycopg.Error] = []
+
+    def write() -> None:
+        try:
+            with psycopg.connect(database_url, autocommit=True) as writer:
+                statement = "update pgsim.embedding_%s set vector = %%s where data_row_id in ('r9', 'r19', 'r30')" % line
+                writer.execute(statement.encode(), (level(10),))
+        except psycopg.Error as error:
+            told.append(error)
+
+    def waits(kind: str) -> None:
+        for _ in range(200):
+            found = conn.execute("select count(*) from pg_locks where locktype = %s and not granted", (kind,))
+            if found.fetchone() == (1,):
+                return
+            threading.Event().wait(0.02)
+        pytest.fail("the writer does not wait")
+
+    thread = threading.Thread(target=write)
+    with psycopg.connect(database_url) as beside:
+        # Keeps the other writer from being alone with the vectors, which it tries for a second.
+        beside.execute(f"update pgsim.embedding_{line} set vector = vector where data_row_id = 'r39'".encode())
+        with catalog.db.transaction() as editor:
+            record = catalog.slices.get("near")
+            change(editor, catalog.workspace, record, parse("metadata.n < 3"))
+            thread.start()
+            waits("transactionid")
+        with pytest.raises(BusyError):
+            catalog.slices.update("near", target)
+        thread.join()
+    assert told == []
+    assert members(conn) == [0, 1, 2]
+    assert catalog.slices.get("mover").state == "stale"
+    assert catalog.slices.update("near", target).kept
+    assert members(conn) == [18, 19, 20, 21, 22]
+    statement = "select data_row_id from pgsim.slice_match where slice_id = %s"
+    found = conn.execute(statement, (catalog.slices.get("near").id,)).fetchall()
+    assert len(found) == 5
 
 
 def test_an_anchor_moved_under_repeatable_read(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:
