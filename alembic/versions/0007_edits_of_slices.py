@@ -1,4 +1,4 @@
-"""Slices remember which embedding type they searched last.
+"""Slices count their edits, and remember which embedding type they searched last.
 
 Revision ID: 0007
 Revises: 0006
@@ -20,6 +20,28 @@ def upgrade() -> None:
     op.add_column(
         "slice",
         sa.Column(
+            "revision",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Edits so far; a view's kept rows count for the edit that made it.",
+        ),
+        schema="pgsim",
+    )
+    op.add_column(
+        "slice_neighbourhood",
+        sa.Column(
+            "revision",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="The slice's edit that it was made by.",
+        ),
+        schema="pgsim",
+    )
+    op.add_column(
+        "slice",
+        sa.Column(
             "former_type_id",
             sa.BigInteger(),
             nullable=True,
@@ -30,4 +52,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Refused by the server while there are views that compare it.
+    op.drop_column("slice_neighbourhood", "revision", schema="pgsim")
+    op.drop_column("slice", "revision", schema="pgsim")
     op.drop_column("slice", "former_type_id", schema="pgsim")

@@ -85,7 +85,7 @@ def drop(conn: Connection[Any], slice_id: int) -> None:
 
 
 def select_members(
-    conn: Connection[Any], workspace: Workspace, slice_id: int, kind: EmbeddingType, definition: Filter
+    conn: Connection[Any], workspace: Workspace, record: SliceRecord, kind: EmbeddingType, definition: Filter
 ) -> sql.Composed:
     """Compose a view's query over the kept rows, which computes on read while they are not kept.
 
@@ -104,7 +104,7 @@ def select_members(
         Looks up what the conditions name, and quotes literals as its server reads them.
     workspace : Workspace
         Whose rows.
-    slice_id : int
+    record : SliceRecord
         The slice.
     kind : EmbeddingType
         What the similarity clause searches.
@@ -120,10 +120,10 @@ def select_members(
     nested = [node for node in conditions if any(isinstance(leaf, InSlice) for _, leaf in walk(node))]
     plain = [node for node in conditions if node not in nested]
     computed = Filter(where=And(operands=(Similar(clause=source.clause), *plain)), score_from=definition.score_from)
-    # A transaction whose snapshot is older than the view may see rows that were kept for another type.
+    # A view is replaced for everyone at once: a snapshot that is older sees rows that were kept for another definition.
     kept = sql.SQL(
-        "(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {} and b.embedding_type_id = {})"
-    ).format(sql.Literal(slice_id), sql.Literal(kind.id))
+        "(select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = {} and b.revision = {})"
+    ).format(sql.Literal(record.id), sql.Literal(record.revision))
     return sql.SQL(
         "select u.id as data_row_id, {shown}, u.score, u.nearest_anchor\n"
         "from (\n"
@@ -142,7 +142,7 @@ def select_members(
         labels=sql.SQL(", ").join(map(sql.Literal, labels(clause_request(source.clause).anchors))),
         kind=sql.Literal(kind.id),
         workspace=sql.Literal(workspace.id),
-        slice=sql.Literal(slice_id),
+        slice=sql.Literal(record.id),
         kept=kept,
         plain=_condition(conn, workspace, plain, "r"),
         computed=select_rows(conn, workspace, computed, whole=True),
@@ -184,7 +184,7 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
     Returns
     -------
     Hits or None
-        None where they are not kept, or where the score has been calibrated anew since the page before.
+        None where they are not kept, or no longer for this definition, or where the score has been calibrated anew since the page before.
     """
     assert request.embedding is not None  # noqa: S101 - definitions name it
     searched = find_embedding_type(conn, workspace.id, request.embedding).id
@@ -193,7 +193,7 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
     text, values = compile_where(conn, workspace, request.where)
     values |= {
         "slice_id": record.id,
-        "embedding_type_id": searched,
+        "revision": record.revision,
         "workspace_id": workspace.id,
         "limit": None if request.limit is None else request.limit + 1,
         "half": None if cursor is None else cursor.half,

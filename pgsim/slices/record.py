@@ -27,6 +27,8 @@ class SliceRecord:
 
     Attributes
     ----------
+    revision : int
+        Its edits so far.
     state : {"kept", "live", "large", "stale"} or None
         Whether the database keeps the rows in range of its anchors, or why it does not; None without a similarity
         clause that every row has to meet.
@@ -38,6 +40,7 @@ class SliceRecord:
     definition: dict[str, Any]
     created_at: datetime
     updated_at: datetime
+    revision: int
     state: str | None
 
     @property
@@ -81,7 +84,7 @@ class SliceRecord:
 
 
 #: Of ``pgsim.slice s`` and its ``pgsim.slice_neighbourhood b``, where it has one.
-COLUMNS = sql.SQL("s.id, s.name, s.description, s.definition, s.created_at, s.updated_at, b.state")
+COLUMNS = sql.SQL("s.id, s.name, s.description, s.definition, s.created_at, s.updated_at, s.revision, b.state")
 
 
 def find_slice(conn: Connection[Any], workspace: Workspace, name: str | int) -> SliceRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -110,9 +111,16 @@ def change(
     cause : {"definition", "anchor"}
         What the history says of the rows that come and go.
     """
-    values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": record.description}
-    conn.execute(query("update_slice"), values)
+    record = rewrite(conn, record, definition)
     return attach(conn, workspace, record, definition, live=record.live if live is None else live, cause=cause)
+
+
+def rewrite(conn: Connection[Any], record: SliceRecord, definition: Filter) -> SliceRecord:
+    """Store another definition of a slice that is held, and nothing that is made of it."""
+    values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": record.description}
+    row = conn.execute(query("update_slice"), values).fetchone()
+    assert row is not None  # noqa: S101 - it is held
+    return replace(record, revision=row[0])
 
 
 def attach(
@@ -179,7 +187,7 @@ def make_view(
     source = score_source(definition)
     if source is not None and source.required and not live:
         kind = clause_type(conn, workspace, source.clause)
-        body: sql.Composable = neighbourhood.select_members(conn, workspace, record.id, kind, definition)
+        body: sql.Composable = neighbourhood.select_members(conn, workspace, record, kind, definition)
     else:
         body = select_rows(conn, workspace, definition)
     publish(conn, workspace, record.name, record.description, body)

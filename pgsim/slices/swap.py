@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
 from pgsim.catalog.embedding_types import COLUMNS as TYPE_COLUMNS
 from pgsim.catalog.embedding_types import EmbeddingType, EmbeddingTypes, find_embedding_type
@@ -24,7 +23,7 @@ from pgsim.query.anchors import VectorAnchor
 from pgsim.query.clause_search import clause_request, clause_type
 from pgsim.query.resolve import check_searchable
 from pgsim.slices.record import COLUMNS, SliceRecord
-from pgsim.slices.store import depend, keep, make_view, settle
+from pgsim.slices.store import depend, keep, make_view, rewrite, settle
 from pgsim.slices.view import schema_name
 from pgsim.vectors.swap import Swap, SwappedSlice, check, compare, losses, name_for_old, rename
 
@@ -223,15 +222,16 @@ class _Swapping:
     def _move(self, moved: list[_Going]) -> None:
         """Compute what goes over on the new type, and show it when all is computed: readers of views wait from then."""
         conn, workspace = self._conn, self._workspace
+        shown = []
         for slice_ in moved:
-            record, definition = slice_.record, slice_.definition
-            values = {"slice_id": record.id, "definition": Jsonb(definition.to_json()), "description": None}
-            conn.execute(query("update_slice"), values)
+            definition = slice_.definition
+            record = rewrite(conn, slice_.record, definition)
+            shown.append(_Going(record, definition))
             depend(conn, workspace, record, definition)
             keep(conn, workspace, record, definition, live=record.live, cause="swap")
 
         def show() -> None:
-            for slice_ in moved:
+            for slice_ in shown:
                 make_view(conn, workspace, slice_.record, slice_.definition, live=slice_.record.live)
 
         giving_way_within(

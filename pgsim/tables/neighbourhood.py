@@ -71,6 +71,9 @@ class SliceNeighbourhood(Base):
     embedding_type_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("pgsim.embedding_type.id"), comment="The embedding type that it searches."
     )
+    revision: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("0"), comment="The slice's edit that it was made by."
+    )
     combine: Mapped[str] = mapped_column(Text, comment="How several positive anchors make one distance.")
     min_score: Mapped[float] = mapped_column(Double, comment="Least score in range.")
     max_score: Mapped[float] = mapped_column(Double, comment="Greatest score in range.")

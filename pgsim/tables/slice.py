@@ -45,6 +45,9 @@ class Slice(Base):
     name: Mapped[str] = mapped_column(Text(collation="C"), comment="Unique name in the workspace, 3 to 30 characters.")
     description: Mapped[str | None] = mapped_column(Text, comment="What the slice is for.")
     definition: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The filter tree, as JSON with its version.")
+    revision: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("0"), comment="Edits so far; a view's kept rows count for the edit that made it."
+    )
     former_type_id: Mapped[int | None] = mapped_column(
         BigInteger,
         comment="The embedding type of the similarity clause that it had last, where it has none; it may be gone.",

@@ -127,16 +127,17 @@ begin
     end if;
     perform pgsim.mark_edit(kind);
     insert into pgsim.slice_neighbourhood
-        (slice_id, embedding_type_id, combine, min_score, max_score, left_out, state)
+        (slice_id, embedding_type_id, revision, combine, min_score, max_score, left_out, state)
     values (
-        slice, kind, define_neighbourhood.combine, define_neighbourhood.min_score, define_neighbourhood.max_score,
+        slice, kind, (select s.revision from pgsim.slice s where s.id = slice), define_neighbourhood.combine,
+        define_neighbourhood.min_score, define_neighbourhood.max_score,
         case when exclude_anchors then array_remove(anchor_rows, null) else '{}' end,
         case when live then 'live' else 'stale' end
     )
     on conflict (slice_id) do update
-    set (embedding_type_id, combine, min_score, max_score, left_out, state) = row(
-        excluded.embedding_type_id, excluded.combine, excluded.min_score, excluded.max_score, excluded.left_out,
-        excluded.state
+    set (embedding_type_id, revision, combine, min_score, max_score, left_out, state) = row(
+        excluded.embedding_type_id, excluded.revision, excluded.combine, excluded.min_score, excluded.max_score,
+        excluded.left_out, excluded.state
     );
     delete from pgsim.slice_vector v where v.slice_id = slice;
     insert into pgsim.slice_vector (slice_id, position, role, data_row_id, vector)

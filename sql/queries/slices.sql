@@ -5,8 +5,9 @@ returning id;
 
 -- name: update_slice
 update pgsim.slice
-set definition = coalesce(%(definition)s, definition), description = coalesce(%(description)s, description)
-where id = %(slice_id)s;
+set definition = %(definition)s, description = coalesce(%(description)s, description), revision = revision + 1
+where id = %(slice_id)s
+returning revision;
 
 -- name: rename_slice
 update pgsim.slice set name = %(name)s where id = %(slice_id)s;
@@ -92,13 +93,13 @@ order by s.name
 for update of s;
 
 -- name: slice_members
--- A page of a kept slice; no row at all where it is not kept, or under other constants than the cursor's.
+-- A page of a kept slice; no row at all where it is not kept, was edited, or under other constants than the cursor's.
 select f.data_row_id, f.distance, f.nearest_anchor, b.half, b.power
 from (
     select t.score_half as half, t.score_power as power
     from pgsim.slice_neighbourhood n
     join pgsim.embedding_type t on t.id = n.embedding_type_id
-    where n.slice_id = %(slice_id)s and n.state = 'kept' and n.embedding_type_id = %(embedding_type_id)s
+    where n.slice_id = %(slice_id)s and n.state = 'kept' and n.revision = %(revision)s
         and (%(half)s::float8 is null or (t.score_half, t.score_power) = (%(half)s, %(power)s))
 ) b
 left join lateral (

@@ -6,7 +6,7 @@ select "r"."workspace_id", "r"."id", "r"."asset_type", "r"."uri", "r"."content",
 from pgsim.slice_match m
 join pgsim.embedding_type t on t.id = 1
 join pgsim.data_row r on r.workspace_id = 1 and r.id = m.data_row_id
-where m.slice_id = 7 and (select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = 7 and b.embedding_type_id = 1)
+where m.slice_id = 7 and (select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = 7 and b.revision = 3)
     and (CASE WHEN (jsonb_typeof(r.metadata -> 'n'::VARCHAR) = 'number') THEN CAST(r.metadata -> 'n'::VARCHAR AS NUMERIC) END < 17)
 union all
 (SELECT r.workspace_id, r.id, r.asset_type, r.uri, r.content, r.dataset, r.metadata, r.media, r.created_at, r.updated_at, pgsim.score(least(e.vector <+> (SELECT embedding_1_1.vector 
@@ -27,7 +27,7 @@ FROM pgsim.embedding_1 AS embedding_1_1
 WHERE embedding_1_1.data_row_id = 'r5'::VARCHAR), e.vector <+> CAST('[10.0,10.0,10.0,10.0,10.0,10.0,10.0,10.0]' AS VECTOR)) <= (SELECT anon_1.farthest 
 FROM pgsim.embedding_type AS embedding_type_3, pgsim.distance_bounds(0.25, 1.0, embedding_type_3.score_half, embedding_type_3.score_power) AS anon_1 
 WHERE embedding_type_3.id = 1::BIGINT) AND CASE WHEN (jsonb_typeof(r.metadata -> 'n'::VARCHAR) = 'number') THEN CAST(r.metadata -> 'n'::VARCHAR AS NUMERIC) END < 17
-limit case when (select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = 7 and b.embedding_type_id = 1) then 0 end)
+limit case when (select b.state = 'kept' from pgsim.slice_neighbourhood b where b.slice_id = 7 and b.revision = 3) then 0 end)
 ) u
 where (NOT (EXISTS (SELECT 1 
 FROM ws_default.few 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def test_golden_of_kept_rows(two: Catalog) -> None:
     two.slices.create("few", "metadata.n < 3")
     kind = two.embeddings.get("up").kind
     with two.db.transaction() as conn:
-        body = select_members(conn, two.workspace, 7, kind, Filter.from_json(KEPT))
+        record = replace(two.slices.get("few"), id=7, revision=3)
+        body = select_members(conn, two.workspace, record, kind, Filter.from_json(KEPT))
         golden("kept", body.as_string(conn) + "\n")
 
 

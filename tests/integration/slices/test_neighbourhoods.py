@@ -390,10 +390,10 @@ def test_a_slice_leaves_a_type_by_way_of_a_plain_condition(
     catalog: Catalog, database_url: str, conn: Plain, line: int
 ) -> None:
     """A writer that waited for the first edit does not take what it finds for rows of the other type's."""
-    other = catalog.embeddings.create("other", 4, score_half=8, score_power=1)
-    other.add([f"r{i}" for i in range(40)], np.repeat(np.arange(40.0)[:, None], 4, axis=1))
+    other = catalog.embeddings.create("other", 16, score_half=8, score_power=1)
+    other.add([f"r{i}" for i in range(40)], np.repeat(np.arange(40.0)[:, None], 16, axis=1))
     catalog.slices.create("mover", Request.of(["r30"], embedding="line", score=(0.24, 1)))
-    target = Request.of(["r20"], embedding="other", score=(0.6, 1))
+    target = Request.of(["r20"], embedding="other", score=(0.19, 1))
     told: list[psycopg.Error] = []
 
     def write() -> None:
@@ -432,6 +432,25 @@ def test_a_slice_leaves_a_type_by_way_of_a_plain_condition(
     statement = "select data_row_id from pgsim.slice_match where slice_id = %s"
     found = conn.execute(statement, (catalog.slices.get("near").id,)).fetchall()
     assert len(found) == 5
+
+
+def test_a_snapshot_older_than_an_edit(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:
+    """The view is the new one, for everyone; the rows that the reader sees were kept for the old one."""
+    catalog.slices.create("within", "in_slice('near') and metadata.n > 0")
+    edits: list[tuple[Request | str, list[int]]] = [
+        (Request.of(["r12"], embedding="line", score=(0.24, 1)), list(range(9, 16))),
+        ("metadata.n < 3", [0, 1, 2]),
+        (Request.of(["r20"], embedding="line", score=(0.49, 1), where="metadata.n < 21"), [19, 20]),
+        (Request.of(["r20"], embedding="line", score=(0.9, 1)), [20]),
+    ]
+    for condition, expected in edits:
+        with psycopg.connect(database_url) as reader:
+            reader.isolation_level = IsolationLevel.REPEATABLE_READ
+            reader.execute("select 1 from pgsim.slice")
+            catalog.slices.update("near", condition)
+            assert members(reader) == expected
+            assert members(reader, "ws_default.within") == [n for n in expected if n > 0]
+        assert members(conn) == expected
 
 
 def test_an_anchor_moved_under_repeatable_read(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:
