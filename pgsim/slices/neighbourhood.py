@@ -184,7 +184,8 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
     Returns
     -------
     Hits or None
-        None where they are not kept, or no longer for this definition, or where the score has been calibrated anew since the page before.
+        None where they are not kept, or no longer by this definition, or where the score has been calibrated anew
+        since the page before.
     """
     assert request.embedding is not None  # noqa: S101 - definitions name it
     searched = find_embedding_type(conn, workspace.id, request.embedding).id

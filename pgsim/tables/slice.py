@@ -46,7 +46,9 @@ class Slice(Base):
     description: Mapped[str | None] = mapped_column(Text, comment="What the slice is for.")
     definition: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The filter tree, as JSON with its version.")
     revision: Mapped[int] = mapped_column(
-        BigInteger, server_default=text("0"), comment="Edits so far; a view's kept rows count for the edit that made it."
+        BigInteger,
+        server_default=text("0"),
+        comment="Edits so far; a view's kept rows count for the edit that made it.",
     )
     former_type_id: Mapped[int | None] = mapped_column(
         BigInteger,

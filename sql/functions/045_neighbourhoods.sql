@@ -162,14 +162,31 @@ as $$
     update pgsim.slice s set former_type_id = b.embedding_type_id
     from pgsim.slice_neighbourhood b
     where s.id = drop_neighbourhood.slice and b.slice_id = s.id;
-    delete from pgsim.slice_neighbourhood b where b.slice_id = drop_neighbourhood.slice;
-    delete from pgsim.slice_match m where m.slice_id = drop_neighbourhood.slice
+    delete from pgsim.slice_neighbourhood b where b.slice_id = drop_neighbourhood.slice
 $$;
 
-comment on function pgsim.drop_neighbourhood(bigint) is 'Forgets the similarity clause of a slice, and the rows in range.';
+comment on function pgsim.drop_neighbourhood(bigint) is
+    'Forgets the similarity clause of a slice. The rows in range stay: the next clause''s are compared with them.';
 
--- Of slices that are no more, what an import still wrote that began before they went. A walk along the keys: it costs a
--- look-up for each slice.
+-- Whoever writes vectors may hold some of it, and is not waited for: what it leaves is swept up.
+create or replace function pgsim.forget_matches(slice bigint) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from pgsim.slice_match m
+    where m.slice_id = forget_matches.slice and m.data_row_id in (
+        select o.data_row_id from pgsim.slice_match o where o.slice_id = forget_matches.slice for update skip locked
+    );
+    delete from pgsim.slice_change c
+    where c.slice_id = forget_matches.slice and c.id in (
+        select o.id from pgsim.slice_change o where o.slice_id = forget_matches.slice for update skip locked
+    )
+$$;
+
+comment on function pgsim.forget_matches(bigint) is
+    'Removes what was kept and noted of a slice, but for what other sessions hold.';
+
+-- A walk along the keys: it costs a look-up for each slice.
 create or replace function pgsim.sweep_slices() returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -178,16 +195,15 @@ as $$
         select min(m.slice_id) from pgsim.slice_match m
         union all
         select (select min(m.slice_id) from pgsim.slice_match m where m.slice_id > k.id) from kept k where k.id is not null
-    )
-    delete from pgsim.slice_match m
-    where m.slice_id in (select k.id from kept k where k.id not in (select s.id from pgsim.slice s));
-    with recursive noted (id) as (
+    ),
+    noted (id) as (
         select min(c.slice_id) from pgsim.slice_change c
         union all
         select (select min(c.slice_id) from pgsim.slice_change c where c.slice_id > n.id) from noted n where n.id is not null
     )
-    delete from pgsim.slice_change c
-    where c.slice_id in (select n.id from noted n where n.id not in (select s.id from pgsim.slice s))
+    select pgsim.forget_matches(g.id)
+    from (select k.id from kept k union select n.id from noted n) g
+    where g.id is not null and not exists (select from pgsim.slice s where s.id = g.id)
 $$;
 
 comment on function pgsim.sweep_slices() is 'Removes what was kept and noted of slices that are no more.';
@@ -220,8 +236,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from pgsim.slice_neighbourhood b where b.slice_id = old.id;
-    delete from pgsim.slice_match m where m.slice_id = old.id;
-    delete from pgsim.slice_change c where c.slice_id = old.id;
+    perform pgsim.forget_matches(old.id);
     return old;
 end
 $$;

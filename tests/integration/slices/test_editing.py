@@ -51,7 +51,6 @@ def test_update_in_place(birds: Catalog, conn: Plain) -> None:
     assert (after.id, after.name, after.description) == (before.id, "near", "")
     assert after.updated_at > before.updated_at
     assert conn.execute("select count(*) from pgsim.slice_neighbourhood").fetchone() == (0,)
-    assert conn.execute("select count(*) from pgsim.slice_match").fetchone() == (0,)
     birds.rows.delete("r10")  # no anchor any more
     birds.slices.update("near", Revision(anchors=["r11"], embedding="line", min_score=0.9))
     assert rows(birds, "near") == []

@@ -399,8 +399,8 @@ def test_a_slice_leaves_a_type_by_way_of_a_plain_condition(
     def write() -> None:
         try:
             with psycopg.connect(database_url, autocommit=True) as writer:
-                statement = "update pgsim.embedding_%s set vector = %%s where data_row_id in ('r9', 'r19', 'r30')" % line
-                writer.execute(statement.encode(), (level(10),))
+                statement = "update pgsim.embedding set vector = %s where data_row_id in ('r9', 'r19', 'r30')"
+                writer.execute(f"{statement} and embedding_type_id = {line}".encode(), (level(10),))
         except psycopg.Error as error:
             told.append(error)
 
@@ -490,6 +490,29 @@ def test_two_anchors_moved_at_once(catalog: Catalog, database_url: str, conn: Pl
     assert members(conn) == kept(conn) == [0, 1, 2, 3, *START, 30, 35]
 
 
+@pytest.mark.parametrize("end", ["delete", "plain"])
+def test_a_slice_ends_beside_a_writer(catalog: Catalog, database_url: str, conn: Plain, line: int, end: str) -> None:
+    """Neither waits for the other, though the writer holds rows of the slice and goes on to move its anchor."""
+    with psycopg.connect(database_url) as writer:
+        writer.execute("set statement_timeout = '20s'")
+        writer.execute("update pgsim.embedding set vector = %s where data_row_id = 'r9'", (level(11),))
+        with catalog.db.transaction() as editor:
+            editor.execute("set local lock_timeout = '5s'")
+            if end == "delete":
+                editor.execute("delete from pgsim.slice where name = 'near'")
+            else:
+                change(editor, catalog.workspace, catalog.slices.get("near"), parse("metadata.n < 3"))
+        writer.execute("update pgsim.embedding set vector = %s where data_row_id in ('r10', 'r9')", (level(20),))
+        writer.commit()
+    catalog.slices.create("another", Request.of([[99.0] * 8], embedding="line", score=(0.9, 1)))
+    if end == "delete":
+        assert kept(conn) == []
+        return
+    assert members(conn) == [0, 1, 2]
+    catalog.slices.update("near", Request.of(["r10"], embedding="line", score=(0.24, 1)))
+    assert members(conn) == kept(conn) == [9, 10, 17, 18, 19, 20, 21, 22, 23]
+
+
 def test_what_a_deleted_slice_leaves_is_swept_up(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:
     with psycopg.connect(database_url) as writer:
         writer.execute("update pgsim.embedding set vector = %s where data_row_id = 'r20'", (level(10),))
@@ -545,6 +568,14 @@ def test_history(catalog: Catalog, conn: Plain, line: int) -> None:
     assert news(at) == set()
     catalog.slices.update("near", live=False)
     assert news(at) == {("entered", "r30", "definition"), ("left", "r11", "definition")}
+    at = last()
+    # So it is where there was no similarity clause for a while.
+    catalog.slices.update("near", "metadata.n < 3")
+    conn.execute("update pgsim.embedding set vector = %s where data_row_id in ('r31', 'r30')", (level(11),))
+    conn.execute("update pgsim.embedding set vector = %s where data_row_id = 'r30'", (level(30),))
+    assert news(at) == set()
+    catalog.slices.update("near", Request.of(["r10"], embedding="line", score=(0.9, 1)))
+    assert news(at) == {("entered", "r31", "definition"), ("left", "r30", "definition")}
 
 
 def test_history_by_time(catalog: Catalog, conn: Plain, line: int) -> None:
