@@ -122,8 +122,7 @@ class Request:
                 raise InvalidInputError(f"scores lie between 0 and 1, not {value}")
         if low > high:
             raise InvalidInputError(f"the least score, {low:g}, is above the greatest, {high:g}")
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT):
-            raise InvalidInputError(f"limit is {limit}: a whole number from 0 to {MAX_LIMIT}, or none for every row")
+        check_limit(limit)
         if recall is not None and (
             isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 <= recall <= 1
         ):
@@ -179,6 +178,18 @@ class Request:
     def page(self, after: str) -> Request:
         """Ask for the page after a cursor."""
         return replace(self, after=after, count=False)
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse what is no number of rows; None is every row.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT):
+        raise InvalidInputError(f"limit is {limit}: a whole number from 0 to {MAX_LIMIT}, or none for every row")
 
 
 @lru_cache(maxsize=256)

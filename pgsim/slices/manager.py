@@ -18,8 +18,8 @@ from pgsim.filters.similarity import SimilarityClause
 from pgsim.filters.values import clean
 from pgsim.query.clause_search import clause_type
 from pgsim.query.execute import Searcher
+from pgsim.query.request import check_limit
 from pgsim.query.result import Hits
-from pgsim.query.unchanged import while_unchanged
 from pgsim.slices.definition import Condition, read_condition, release_anchors
 from pgsim.slices.history import Change, forget_history, read_history
 from pgsim.slices.read import Reader
@@ -199,7 +199,7 @@ class Slices:
 
     def count(self, name: str | int) -> int:
         """Count the rows of a slice, exactly."""
-        return self._reader.count(self.get(name))
+        return self._reader.count(name)
 
     def rows(self, name: str | int, *, limit: int | None = 100, after: str | None = None, count: bool = False) -> Hits:
         """Read the rows of a slice: most similar first, or by id where nothing gives a score.
@@ -215,10 +215,7 @@ class Slices:
         count : bool
             Also count all rows.
         """
-        with self._db.autocommit() as conn:
-            return while_unchanged(
-                conn, self._workspace, None, lambda: self._reader.rows(self.get(name), limit, after, count=count)
-            )
+        return self._reader.rows(name, limit, after, count=count)
 
     def history(self, name: str | int, *, since: datetime | str | None = None, limit: int | None = 100) -> Changes:
         """Tell what came into the range of a slice's anchors and went out of it: the latest changes, oldest first.
@@ -234,8 +231,7 @@ class Slices:
         limit : int or None
             Changes at most; None for all.
         """
-        if limit is not None and limit < 0:
-            raise InvalidInputError(f"the limit is {limit}: it cannot be negative")
+        check_limit(limit)
         with self._db.transaction() as conn:
             return read_history(conn, find_slice(conn, self._workspace, name).id, since, limit)
 

@@ -196,6 +196,7 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
         "slice_id": record.id,
         "revision": record.revision,
         "workspace_id": workspace.id,
+        "count": request.count,
         "limit": None if request.limit is None else request.limit + 1,
         "half": None if cursor is None else cursor.half,
         "power": None if cursor is None else cursor.power,
@@ -207,7 +208,7 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
     ).fetchall()
     if not found:
         return None
-    half, power = found[0][3:]
+    half, power, total = found[0][3:]
     rows = [row[:3] for row in found if row[0] is not None]
     more = request.limit is not None and len(rows) > request.limit
     rows = rows[: request.limit] if more else rows
@@ -219,7 +220,7 @@ def read_page(conn: Connection[Any], workspace: Workspace, record: SliceRecord, 
         request=request,
         embedding=request.embedding,
         complete=True,
-        total=None,
+        total=total,
         nearest_outside=None,
         plan={"name": "kept", "reason": "the database keeps the rows in range of this slice's anchors"},
         make_next=partial(_cursor, request, types, rows[-1], half, power) if more and rows else None,

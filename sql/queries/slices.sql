@@ -94,9 +94,16 @@ for update of s;
 
 -- name: slice_members
 -- A page of a kept slice; no row at all where it is not kept, was edited, or under other constants than the cursor's.
-select f.data_row_id, f.distance, f.nearest_anchor, b.half, b.power
+select f.data_row_id, f.distance, f.nearest_anchor, b.half, b.power, b.total
 from (
-    select t.score_half as half, t.score_power as power
+    select
+        t.score_half as half, t.score_power as power,
+        case when %(count)s then (
+            select count(*)
+            from pgsim.slice_match m
+            join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = m.data_row_id
+            where m.slice_id = n.slice_id and {condition}
+        ) end as total
     from pgsim.slice_neighbourhood n
     join pgsim.embedding_type t on t.id = n.embedding_type_id
     where n.slice_id = %(slice_id)s and n.state = 'kept' and n.revision = %(revision)s
