@@ -138,16 +138,18 @@ class Slices:
                 record = replace(record, description=description)
             return change(conn, self._workspace, record, definition, live=live)
 
-    def anchors(self, name: str | int, *, add: Iterable[Any] = (), remove: Iterable[str] = ()) -> SliceRecord:
+    def anchors(
+        self, name: str | int, *, add: str | Iterable[Any] = (), remove: str | Iterable[str] = ()
+    ) -> SliceRecord:
         """Add positive anchors to a slice and remove anchors of either kind, in place.
 
         Parameters
         ----------
         name : str or int
             The slice.
-        add : iterable of str, int or array_like
+        add : str or iterable of str, int or array_like
             Ids of data rows, or vectors of shape (d,).
-        remove : iterable of str
+        remove : str or iterable of str
             Ids of data rows; vectors are ``vector:1``, ``vector:2`` in turn.
 
         Raises
@@ -156,7 +158,8 @@ class Slices:
             No positive anchor would be left, or one is there already.
         NotFoundError, LimitError
         """
-        add, remove = tuple(add), tuple(remove)
+        add = (add,) if isinstance(add, str) else tuple(add)
+        remove = (remove,) if isinstance(remove, str) else tuple(remove)
         with self._db.transaction() as conn:
             record = self._held(conn, name)
             definition = settle(conn, self._workspace, None, change_anchors(record.filter, add, remove))

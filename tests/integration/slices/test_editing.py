@@ -109,6 +109,13 @@ def test_anchors(birds: Catalog) -> None:
         birds.slices.anchors("no anchors", add=["r1"])
 
 
+def test_one_anchor_is_no_list_of_letters(birds: Catalog) -> None:
+    birds.slices.anchors("near", add="r12")
+    assert anchor_names(birds.slices.get("near").filter) == (["r10", "r12"], [])
+    birds.slices.anchors("near", add="r13", remove="r12")
+    assert anchor_names(birds.slices.get("near").filter) == (["r10", "r13"], [])
+
+
 def test_anchors_of_the_clause_that_gives_the_score(birds: Catalog) -> None:
     condition = (
         "similar(embedding => 'line', anchors => array['r10'], min_score => 0.24, name => 'a')"
