@@ -52,7 +52,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Refused by the server while there are views that compare it.
     op.drop_column("slice_neighbourhood", "revision", schema="pgsim")
     op.drop_column("slice", "revision", schema="pgsim")
     op.drop_column("slice", "former_type_id", schema="pgsim")

@@ -57,9 +57,14 @@ class Reader:
             with self._db.transaction() as conn:
                 record = find(conn)
                 request = Request.of(None, where=record.filter, limit=limit, after=after, count=count, exact=True)
-                hits = self._kept_rows(conn, record, request) if record.kept else None
+                anchored = _as_anchored(request) if record.kept else None
+                hits = None if anchored is None else neighbourhood.read_page(conn, self._workspace, record, anchored)
             if hits is None:
                 hits = self._searcher.search(request)
+            elif anchored is not None and _is_few(hits, request):
+                # What is kept ends at the range; the index knows what lies beyond.
+                beyond = self._searcher.search(replace(anchored, exact=False, count=False, limit=FEW_ROWS))
+                hits = replace(hits, nearest_outside=beyond.nearest_outside)
             return replace(hits, request=request, fetch=partial(self._next, record))
 
         with self._db.autocommit() as conn:
@@ -78,16 +83,14 @@ class Reader:
             raise InvalidInputError(f'slice "{found.name}" was changed since the page before; read it from the start')
         return found
 
-    def _kept_rows(self, conn: Connection[Any], record: SliceRecord, request: Request) -> Hits | None:
-        from pgsim.query.filtered import as_anchored
 
-        anchored = as_anchored(request)
-        assert anchored is not None  # noqa: S101 - only what every row has to meet is kept
-        hits = neighbourhood.read_page(conn, self._workspace, record, anchored)
-        if hits is None:
-            return None
-        if len(hits) < FEW_ROWS and request.after is None and (request.limit is None or len(hits) < request.limit):
-            # What is kept ends at the range; the index knows what lies beyond.
-            beyond = self._searcher.search(replace(anchored, exact=False, count=False, limit=FEW_ROWS))
-            hits = replace(hits, nearest_outside=beyond.nearest_outside)
-        return hits
+def _as_anchored(request: Request) -> Request | None:
+    # Opening a catalog need not wait for SQLAlchemy.
+    from pgsim.query.filtered import as_anchored
+
+    return as_anchored(request)
+
+
+def _is_few(hits: Hits, request: Request) -> bool:
+    """Whether an answer is so short that people wonder where the next row lies."""
+    return len(hits) < FEW_ROWS and request.after is None and (request.limit is None or len(hits) < request.limit)

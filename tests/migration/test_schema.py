@@ -326,6 +326,28 @@ def test_the_history_knows_swaps_from_their_revision_on(db: Database) -> None:
     assert causes == [("definition",), ("swap",)]
 
 
+def test_kept_slices_of_before_their_edits_were_counted(empty: Database, empty_database_url: str) -> None:
+    from pgsim.query.request import Request
+
+    schema.upgrade(empty)
+    with Catalog.open(config_of(empty_database_url)) as catalog:
+        catalog.workspaces.set_limits("default", {"min_vectors": 2})
+        catalog.rows.add({"id": f"r{i}", "asset_type": "image"} for i in range(10))
+        space = catalog.embeddings.create("e", 8, score_half=8, score_power=1)
+        space.add([f"r{i}" for i in range(10)], [[float(i)] * 8 for i in range(10)])
+        catalog.slices.create("near", Request.of(["r5"], embedding="e", score=(0.49, 1)))
+        assert catalog.slices.update("near").kept
+    schema.downgrade(empty, "0006")
+    assert schema.upgrade(empty).current
+    with Catalog.open(config_of(empty_database_url)) as catalog:
+        assert (catalog.slices.get("near").kept, catalog.slices.get("near").revision) == (True, 0)
+        hits = catalog.slices.rows("near", count=True)
+        assert ([hit.data_row_id for hit in hits], hits.total, hits.plan["name"]) == (["r5", "r4", "r6"], 3, "kept")
+        assert catalog.slices.update("near", description="edited").kept
+        catalog.embeddings.get("e").add(["r9"], [[5.0] * 8])
+        assert catalog.slices.count("near") == 4
+
+
 def test_functions_are_run_again_without_a_trace(db: Database) -> None:
     with db.transaction() as conn:
         add_some_of_everything(conn)
