@@ -12,7 +12,7 @@ import pytest
 from pgsim.app import Catalog
 from pgsim.errors import InvalidInputError, NotFoundError
 from pgsim.query.request import Request
-from pgsim.query.result import Hits
+from pgsim.query.result import Hits, Match
 
 Plain = psycopg.Connection[tuple[Any, ...]]
 NEAR = Request.of(["r10"], embedding="line", score=(0.24, 1), where="metadata.n < 13")
@@ -44,7 +44,8 @@ def test_to_the_end(line: Catalog, name: str) -> None:
     pages = list(line.slices.rows(name, limit=2).pages())
     assert [len(page) for page in pages[:3]] == [2, 2, 2]
     assert [hit for page in pages for hit in page] == whole.rows
-    found, after = [], None
+    found: list[Match] = []
+    after: str | None = None
     while True:
         page = line.slices.rows(name, limit=2, after=after)
         found += page.rows
