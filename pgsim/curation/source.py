@@ -173,7 +173,7 @@ class Sources:
                 kind, statement = "batch", "hold_batch"
             case _:
                 return None
-        held = conn.execute(query(statement), {"id": source.id}).fetchone()
+        held: tuple[Any, ...] | None = conn.execute(query(statement), {"id": source.id}).fetchone()
         if held is None:
             raise NotFoundError(f'there is no {kind} "{source.name}" any more')
         return held
