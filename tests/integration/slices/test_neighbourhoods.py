@@ -106,6 +106,26 @@ def test_every_statement(catalog: Catalog, conn: Plain, line: int, road: str, ta
 
 
 @pytest.mark.parametrize("table", ["embedding", "partition"])
+def test_statements_that_write_many(catalog: Catalog, conn: Plain, line: int, table: str) -> None:
+    """Another way is taken for more than a hundred vectors."""
+    target = sql.Identifier("pgsim", "embedding" if table == "embedding" else f"embedding_{line}")
+    many = list(range(100, 400))
+    catalog.rows.add({"id": f"r{i}", "asset_type": "image"} for i in many)
+    steps = {
+        f"insert into {{}} {COLUMNS} select {line}, 1, 'r' || i, '{level(9)}' from generate_series(100, 399) i": many,
+        f"update {{}} set vector = '{level(30)}' where data_row_id like 'r1__' or data_row_id = 'r8'": many[100:],
+        f"update {{}} set vector = '{level(11)}' where data_row_id like 'r1__'": many,
+        "delete from {} where data_row_id like 'r___' and data_row_id <> 'r399'": [399],
+    }
+    for statement, more in steps.items():
+        conn.execute(sql.SQL(statement).format(target))  # type: ignore[arg-type]
+        expected = sorted({*START, *more} - ({8} if "insert" not in statement else set()))
+        assert members(conn) == expected
+        assert kept(conn) == expected
+        assert catalog.slices.get("near").kept
+
+
+@pytest.mark.parametrize("table", ["embedding", "partition"])
 def test_copy(conn: Plain, line: int, table: str) -> None:
     target = f"pgsim.embedding{'' if table == 'embedding' else f'_{line}'}"
     with conn.cursor().copy(f"copy {target} {COLUMNS} from stdin".encode()) as copy:
