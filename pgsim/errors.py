@@ -121,6 +121,25 @@ class MissingExtraError(PgsimError):
     code = "missing_extra"
 
 
+class MissingModelError(PgsimError):
+    """A model's weights are not on this machine, and cannot be loaded."""
+
+    code = "missing_model"
+
+
+class UnreadableAssetError(PgsimError):
+    """What a data row stands for cannot be read."""
+
+    code = "unreadable_asset"
+
+
+class UnavailableAssetError(UnreadableAssetError):
+    """What a data row stands for cannot be read now."""
+
+    code = "unavailable_asset"
+    retryable = True
+
+
 class DatabaseError(PgsimError):
     """The database refused or failed."""
 

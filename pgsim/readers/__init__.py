@@ -1,0 +1,1 @@
+"""From a data row's address or content to what a model takes, within limits."""
