@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pgsim.app import Catalog, connect
     from pgsim.errors import PgsimError
     from pgsim.filters.nodes import Filter
+    from pgsim.query.anchors import Image, Text
     from pgsim.query.request import Request
     from pgsim.query.result import Hits, Match
     from pgsim.query.selectable import similar
@@ -25,6 +26,8 @@ _HOMES = {
     "Request": "pgsim.query.request",
     "Hits": "pgsim.query.result",
     "Match": "pgsim.query.result",
+    "Image": "pgsim.query.anchors",
+    "Text": "pgsim.query.anchors",
     "similar": "pgsim.query.selectable",
     "Revision": "pgsim.slices.revise",
     "Batch": "pgsim.tables",
@@ -46,12 +49,14 @@ __all__ = [
     "EmbeddingType",
     "Filter",
     "Hits",
+    "Image",
     "Match",
     "MetadataField",
     "PgsimError",
     "Request",
     "Revision",
     "Slice",
+    "Text",
     "Workspace",
     "connect",
     "similar",

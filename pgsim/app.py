@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,15 +18,17 @@ from pgsim.curation.export import export
 from pgsim.curation.select import Selection, Selector
 from pgsim.curation.source import Source, Sources
 from pgsim.db.engine import Database
-from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
+from pgsim.limits import DEFAULT_SEARCH_LIMIT
 from pgsim.query.condition import compile_where
 from pgsim.query.execute import Searcher
+from pgsim.query.natural import Natural
 from pgsim.query.recall import ANCHORS, Recall, measure
 from pgsim.query.request import Request, read_filter
 from pgsim.query.unchanged import while_unchanged
 from pgsim.slices.manager import Slices
 from pgsim.slices.swap import swap
 from pgsim.types import Combine, Order
+from pgsim.vectors.modelled import Encoders
 from pgsim.vectors.space import Spaces
 from pgsim.vectors.with_rows import RowVectors
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from pgsim.files.documents_file import Target
     from pgsim.files.report import Progress
+    from pgsim.jobs.worker import EncodeReport
     from pgsim.query.result import Hits, Match
     from pgsim.session import WorkspaceSession
 
@@ -91,6 +94,8 @@ class Catalog:
         self.workspaces = Workspaces(db)
         self.workspace: Workspace = self.workspaces.get(workspace)
         self._searcher = Searcher(db, self.workspace)
+        self._encoders = Encoders()
+        self._natural = Natural(db, self.workspace, self._searcher, self._encoders)
         self.slices = Slices(db, self.workspace, self._searcher)
         self.rows = Rows(
             db,
@@ -130,7 +135,7 @@ class Catalog:
         *,
         not_anchors: Iterable[Any] = (),
         combine: str = Combine.NEAREST,
-        score: tuple[float, float] = DEFAULT_SCORE_RANGE,
+        score: tuple[float | None, float | None] | None = None,
         where: Any = None,
         score_from: str | None = None,
         limit: int | None = DEFAULT_SEARCH_LIMIT,
@@ -146,14 +151,16 @@ class Catalog:
         Parameters
         ----------
         embedding : str or int, optional
-            The embedding type; may be left out where only one holds vectors of all anchor rows.
+            The embedding type; may be left out where only one holds vectors of all anchor rows. Texts and images ask
+            every space whose model reads them, and each row names its ``embedding`` where several answer.
         anchors, not_anchors : iterable of str, int or array_like, optional
-            Positive and negative anchors: ids of data rows, or vectors of shape (d,). Without any, ``where`` alone says
-            which rows are found; the score is that of its similarity clause, and null where none gives one.
+            Positive and negative anchors: ids of data rows, vectors of shape (d,), ``pgsim.Text("a dog on a beach")``
+            or ``pgsim.Image.of("dog.jpg")``. Without any, ``where`` alone says which rows are found; the score is that
+            of its similarity clause, and null where none gives one.
         combine : {"nearest", "mean", "centroid"}
             The smallest distance over the positive anchors, their mean, or the distance to the anchors' mean vector.
-        score : (float, float)
-            Least and greatest score, both ends inclusive.
+        score : (float, float), optional
+            Least and greatest score, both ends inclusive; 0.85 to 1 unless given, and 0 to 1 with a text.
         where : str, dict or Filter, optional
             Condition over data rows, such as ``"metadata.split = 'train'"``.
         score_from : str, optional
@@ -200,7 +207,17 @@ class Catalog:
             count=count,
             after=after,
         )
-        return self._searcher.search(request)
+        return self._natural.search(request) if request.described else self._searcher.search(request)
+
+    def described(self, request: Request) -> Request:
+        """Turn the texts and images among a search's anchors into vectors of the one space that can read them.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            No space can, or several can and none is named.
+        """
+        return self._natural.one(request)
 
     def stream(
         self, embedding: str | int | None = None, anchors: Iterable[Any] | None = None, **options: Any
@@ -222,7 +239,7 @@ class Catalog:
         InvalidInputError, NotFoundError, NotSearchableError, LimitError
         """
         request = Request.of(anchors, embedding=embedding, **{"limit": None, **options, "exact": True})
-        return self._searcher.stream(request)
+        return self._searcher.stream(self._natural.one(request))
 
     def filter(self, where: Any, row: Any = None) -> ColumnElement[bool]:
         """Make a SQLAlchemy condition of a filter, for anyone's ``select()``.
@@ -289,7 +306,7 @@ class Catalog:
         request : Request
             Such as ``hits.request``, or ``pgsim.Request.of([...], ...)``.
         """
-        return self._searcher.explain(request)
+        return self._searcher.explain(self._natural.one(request))
 
     def set_metadata(
         self,
@@ -425,6 +442,54 @@ class Catalog:
             Parquet without pyarrow.
         """
         return export(self.db, self.workspace, self._sources, source, target, embedding=embedding, progress=progress)
+
+    def encode(
+        self,
+        model: str | None = None,
+        *,
+        once: bool = False,
+        watch: bool = False,
+        threads: int | None = None,
+        batch: int = 64,
+        progress: Progress | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> EncodeReport:
+        """Compute the embeddings of rows that are new or have changed.
+
+        Parameters
+        ----------
+        model : str, optional
+            Only embedding types of this name, or that this model fills.
+        once : bool
+            Wait neither for second tries nor for other workers.
+        watch : bool
+            Go on for ever, and wait for rows.
+        threads : int, optional
+            Threads that the models may use; by default as many as they like.
+        batch : int
+            Rows that are encoded together.
+        progress : callable, optional
+            Called with ``"encode"``, the rows done, and how many there are.
+        note : callable, optional
+            Told in words what is done beside.
+
+        Returns
+        -------
+        EncodeReport
+            What was encoded, and what was set aside, with the reasons.
+
+        Raises
+        ------
+        MissingExtraError, MissingModelError
+            A model cannot be loaded.
+        RefusedError
+            A model is not the one that its embedding type was made with.
+        """
+        from pgsim.jobs.worker import Worker
+
+        encoders = Encoders(threads=threads)
+        worker = Worker(self.db, self.workspace, self.embeddings, encoders, batch=batch, progress=progress, note=note)
+        return worker.run(model, once=once, watch=watch)
 
     def session(self) -> WorkspaceSession:
         """Open a SQLAlchemy session in this workspace.

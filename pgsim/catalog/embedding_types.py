@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import Connection, sql
@@ -40,6 +41,12 @@ class EmbeddingType:
         How the index was built and the ``ef_search`` that met the recall target.
     calibration : dict or None
         What the constants were measured on.
+    model, revision : str or None
+        The model that fills the type, and which weights; None where vectors are imported.
+    lineage : dict or None
+        The model's library, versions, precision, preprocessing and towers.
+    asset_types : list of str
+        The asset types that the model encodes.
     """
 
     id: int
@@ -58,6 +65,10 @@ class EmbeddingType:
     search_settings: dict[str, Any]
     calibration: dict[str, Any] | None
     created_at: datetime
+    model: str | None
+    revision: str | None
+    lineage: dict[str, Any] | None
+    asset_types: list[str]
 
     @property
     def partition(self) -> sql.Identifier:
@@ -106,8 +117,19 @@ class EmbeddingType:
             "score_power": self.score_power,
             "index": self._index_json(),
             "calibration": self.calibration,
+            "model": self._model_json(),
             "created_at": self.created_at.isoformat(),
         }
+
+    def _model_json(self) -> dict[str, Any] | None:
+        if self.model is None or self.lineage is None:
+            return None
+        return {"name": self.model, "revision": self.revision, "asset_types": self.asset_types, **self.lineage}
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the type's model turns texts into vectors of this space."""
+        return self.lineage is not None and "text" in self.lineage.get("towers", ())
 
     def _index_json(self) -> dict[str, Any] | None:
         if self.index_operand is None:
@@ -121,6 +143,14 @@ Names = list[str]
 
 COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(EmbeddingType))
 
+#: What a type has that no model fills.
+_IMPORTED: Final[Mapping[str, Any]] = {
+    "origin": Origin.CUSTOM.value,
+    "model": None,
+    "revision": None,
+    "lineage": None,
+    "asset_types": [],
+}
 #: How often a type is tried to be made while others hold the lock that it needs.
 _TRIES = 50
 
@@ -155,8 +185,16 @@ class EmbeddingTypes:
         metric: str = Metric.L1,
         score_half: float | None = None,
         score_power: float | None = None,
+        model: Mapping[str, Any] | None = None,
     ) -> EmbeddingType:
         """Make an embedding type; see SPEC-level rules in the database's constraints.
+
+        Parameters
+        ----------
+        name, dimensions, metric, score_half, score_power
+            Columns of the type.
+        model : mapping, optional
+            ``model revision lineage asset_types origin`` of a type that a model fills.
 
         Raises
         ------
@@ -184,6 +222,7 @@ class EmbeddingTypes:
             "metric": str(metric),
             "score_half": score_half,
             "score_power": score_power,
+            **(model or _IMPORTED),
         }
 
         def attach() -> EmbeddingType:

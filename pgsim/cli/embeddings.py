@@ -22,8 +22,13 @@ def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 100 characters.", show_default=False)],
     dimensions: Annotated[
-        int, typer.Argument(metavar="DIMENSIONS", help="Length of every vector, 8 to 2048.", show_default=False)
-    ],
+        int | None,
+        typer.Argument(
+            metavar="DIMENSIONS",
+            help="Length of every vector, 8 to 2048; a model's own with --model.",
+            show_default=False,
+        ),
+    ] = None,
     metric: Annotated[str, typer.Option(help="l1, l2 or cosine.")] = "l1",
     score_half: Annotated[
         float | None,
@@ -33,12 +38,26 @@ def create(
         float | None,
         typer.Option(help="Steepness of the score; measured unless given.", metavar="P", show_default=False),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Let a model fill it: a folder, open-clip:REPOSITORY, sentence-transformers:REPOSITORY,"
+            " or open-clip:random/ARCHITECTURE.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Let the model compute in half precision.")] = False,
 ) -> None:
     """Make an embedding type; prints its id."""
+    from pgsim.encoders.registry import OFF_THE_SHELF
+
+    if dimensions is None and model is None and name not in OFF_THE_SHELF:
+        raise typer.BadParameter("give the dimensions, or --model MODEL", param_hint="DIMENSIONS")
     state: State = ctx.obj
     with state.catalog() as catalog:
         space = catalog.embeddings.create(
-            name, dimensions, metric=metric, score_half=score_half, score_power=score_power
+            name, dimensions, metric=metric, score_half=score_half, score_power=score_power, model=model, half=half
         )
         document = space.to_json()
     state.emit(document, str(space.id))

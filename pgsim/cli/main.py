@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pgsim.cli import batches, db, demo, embeddings, metadata, recall, rows, search, select, slices, workspaces
+from pgsim.cli import batches, db, demo, embeddings, encode, metadata, recall, rows, search, select, slices, workspaces
 from pgsim.cli.state import State
 from pgsim.config import Config
 from pgsim.errors import PgsimError
@@ -28,6 +28,7 @@ app.add_typer(rows.app, name="rows", help="Data rows: import, show, list, count,
 app.add_typer(metadata.app, name="metadata", help="Metadata: declared fields, and that of many rows at once.")
 app.add_typer(embeddings.app, name="embeddings", help="Embedding types and their vectors.")
 app.command("search")(search.search)
+app.command("encode")(encode.encode)
 app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")

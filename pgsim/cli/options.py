@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pgsim.errors import FileFormatError, InvalidInputError
-from pgsim.limits import DEFAULT_SCORE_RANGE
 
 if TYPE_CHECKING:
     from pgsim.app import Catalog
@@ -31,6 +30,8 @@ NotAnchors = Annotated[
 Vectors = Annotated[
     list[str] | None, typer.Option("--vector", help="A file with one vector: JSON or .npy.", metavar="FILE")
 ]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="Words that describe what is looked for.", metavar="T")]
+Images = Annotated[list[str] | None, typer.Option("--image", help="An image file to resemble.", metavar="PATH")]
 CombineOption = Annotated[str, typer.Option(help="nearest, mean or centroid.", metavar="HOW")]
 MinScore = Annotated[float | None, typer.Option(help="Least score (default: 0.85).", metavar="X", show_default=False)]
 MaxScore = Annotated[float | None, typer.Option(help="Greatest score (default: 1).", metavar="X", show_default=False)]
@@ -129,14 +130,6 @@ def read_vector(path: str) -> Any:
     return document
 
 
-def read_score(low: float | None, high: float | None) -> tuple[float, float]:
-    """Fill in the default score range."""
-    return (
-        DEFAULT_SCORE_RANGE[0] if low is None else low,
-        DEFAULT_SCORE_RANGE[1] if high is None else high,
-    )
-
-
 def read_limit(text: str | None, default: int | None) -> int | None:
     """Read ``--limit``: a number, or ``none`` for every row."""
     if text is None:
@@ -149,9 +142,22 @@ def read_limit(text: str | None, default: int | None) -> int | None:
         raise InvalidInputError(f'limit "{text}": a whole number, or none for every row') from None
 
 
-def read_anchors(anchors: list[str] | None, vectors: list[str] | None) -> list[Any] | None:
-    """Gather positive anchors: rows as given, then vectors in the order given; None without any."""
-    return [*(anchors or []), *(read_vector(path) for path in vectors or [])] or None
+def read_anchors(
+    anchors: list[str] | None,
+    vectors: list[str] | None,
+    texts: list[str] | None = None,
+    images: list[str] | None = None,
+) -> list[Any] | None:
+    """Gather positive anchors: rows as given, then vectors, texts and images in the order given; None without any."""
+    from pgsim.query.anchors import ImageAnchor, TextAnchor
+
+    given = [
+        *(anchors or []),
+        *(read_vector(path) for path in vectors or []),
+        *(TextAnchor(text) for text in texts or []),
+        *(ImageAnchor.of(path) for path in images or []),
+    ]
+    return given or None
 
 
 def read_source(

@@ -27,6 +27,7 @@ STEPS: Final = {
     "assign": "assigning to clusters",
     "select": "selecting",
     "write": "writing",
+    "encode": "encoding",
 }
 #: Seconds before the first line where there is no terminal, and between lines.
 _QUIET_SECONDS: Final = 5.0

@@ -21,6 +21,8 @@ def search(
     embedding: options.Embedding = None,
     anchors: options.Anchors = None,
     not_anchors: options.NotAnchors = None,
+    texts: options.Texts = None,
+    images: options.Images = None,
     vectors: options.Vectors = None,
     combine: options.CombineOption = "nearest",
     min_score: options.MinScore = None,
@@ -61,11 +63,11 @@ def search(
         raise InvalidInputError("--vectors-of goes with --export FILE")
     if export is not None and (count or explain):
         raise InvalidInputError("--count and --explain are shown, not written: leave them out, or --export")
-    positive = options.read_anchors(anchors, vectors)
+    positive = options.read_anchors(anchors, vectors, texts, images)
     asked: dict[str, Any] = {
         "not_anchors": not_anchors or [],
         "combine": combine,
-        "score": options.read_score(min_score, max_score),
+        "score": (min_score, max_score),
         "where": options.read_filter(where, filter_json, score_from),
         "limit": options.read_limit(limit, DEFAULT_SEARCH_LIMIT),
         "order": order,
@@ -79,7 +81,7 @@ def search(
         if export is not None:
             from pgsim.query.request import Request
 
-            request = Request.of(positive, embedding=embedding, **asked)
+            request = catalog.described(Request.of(positive, embedding=embedding, **asked))
             export_rows(state, catalog, request, export, vectors_of)
             return
         hits = catalog.search(embedding, positive, **asked)
@@ -113,10 +115,12 @@ def as_text(hits: Hits) -> str:
                 "" if m.score is None else f"{m.score:.4f}",
                 "" if m.distance is None else f"{m.distance:.6g}",
                 m.nearest_anchor or "",
+                *([m.embedding] if m.embedding else []),
             ]
             for m in hits
         ]
-        lines.append(table(["data row", "score", "distance", "nearest anchor"], rows))
+        heads = ["data row", "score", "distance", "nearest anchor", *(["embedding"] if hits[0].embedding else [])]
+        lines.append(table(heads, rows))
     elif hits.rows:
         lines.append(table(["data row"], [[m.data_row_id] for m in hits]))
     summary = "1 row" if len(hits) == 1 else f"{len(hits)} rows"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pgsim.errors import InvalidInputError
+from pgsim.errors import FileFormatError, InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,11 +39,14 @@ class VectorAnchor:
     ----------
     data : bytes
         Little-endian single precision.
+    source : {"vector", "text", "image"}
+        What was given: a vector, or what a model made one of.
     vector : ndarray of float32, shape (d,)
         The same, read-only.
     """
 
     data: bytes
+    source: str = "vector"
     vector: NDArray[np.float32] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +83,53 @@ class VectorAnchor:
         return b"v" + self.data
 
 
+@dataclass(frozen=True, slots=True)
+class TextAnchor:
+    """A text; the model of an embedding type makes a vector of it."""
+
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As shown; definitions store the vector that a model made of it."""
+        return {"text": self.text}
+
+    def key(self) -> bytes:
+        """Bytes that tell this anchor from others."""
+        return b"t" + self.text.encode(errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAnchor:
+    """An image file's bytes; the model of an embedding type makes a vector of them."""
+
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, path: str | Path) -> ImageAnchor:
+        """Take an image from a file.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be read.
+        """
+        try:
+            return cls(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise FileFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """As shown; definitions store the vector that a model made of it."""
+        return {"image": len(self.data)}
+
+    def key(self) -> bytes:
+        """Bytes that tell this anchor from others."""
+        return b"i" + self.data
+
+
 _SINGLE: Final = np.dtype("<f4")
+#: What is said where an anchor has not been made a vector of.
+UNREAD: Final = "texts and images are anchors of a catalog's search, which has the models"
 
 
 def _to_single(numbers: NDArray[Any]) -> NDArray[np.float32]:
@@ -86,7 +137,7 @@ def _to_single(numbers: NDArray[Any]) -> NDArray[np.float32]:
         return numbers.astype(np.float64).astype(_SINGLE)
 
 
-Anchor = RowAnchor | VectorAnchor
+Anchor = RowAnchor | VectorAnchor | TextAnchor | ImageAnchor
 
 
 def as_anchor(value: Any) -> Anchor:
@@ -94,7 +145,7 @@ def as_anchor(value: Any) -> Anchor:
     match value:
         case np.ndarray():
             return VectorAnchor.of(value)
-        case RowAnchor() | VectorAnchor():
+        case RowAnchor() | VectorAnchor() | TextAnchor() | ImageAnchor():
             return value
         case bool():
             raise InvalidInputError("an anchor is a data row's id or a vector of numbers")
@@ -108,14 +159,24 @@ def as_anchor(value: Any) -> Anchor:
 
 
 def labels(anchors: Iterable[Anchor]) -> tuple[str, ...]:
-    """Name anchors as ``nearest_anchor`` does: a row by its id, vectors ``vector:1``, ``vector:2`` in turn."""
+    """Name anchors as ``nearest_anchor`` does: a row by its id, others ``vector:1``, ``text:1``, ``vector:2``, ..."""
     names: list[str] = []
-    vectors = 0
+    seen: Counter[str] = Counter()
     for anchor in anchors:
+        if isinstance(anchor, RowAnchor):
+            names.append(anchor.id)
+            continue
         match anchor:
-            case RowAnchor(id=name):
-                names.append(name)
-            case VectorAnchor():
-                vectors += 1
-                names.append(f"vector:{vectors}")
+            case TextAnchor():
+                source = "text"
+            case ImageAnchor():
+                source = "image"
+            case VectorAnchor(source=source):
+                pass
+        seen[source] += 1
+        names.append(f"{source}:{seen[source]}")
     return tuple(names)
+
+
+#: As people write them: ``pgsim.Text("a dog on a beach")``, ``pgsim.Image.of("dog.jpg")``.
+Text, Image = TextAnchor, ImageAnchor

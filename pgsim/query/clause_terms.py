@@ -14,9 +14,10 @@ from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import BigInteger, Double, Text, cast, column, func, select
 from sqlalchemy.dialects.postgresql import array
 
+from pgsim.errors import InvalidInputError
 from pgsim.filters.metadata import bound
 from pgsim.filters.similarity import SimilarityClause
-from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor, labels
+from pgsim.query.anchors import UNREAD, Anchor, ImageAnchor, RowAnchor, TextAnchor, VectorAnchor, labels
 from pgsim.query.clause import Clause, Number, Vector, partition
 from pgsim.query.clause_search import clause_request, clause_type, read_clause, uses_centroid
 from pgsim.tables import EmbeddingType
@@ -87,6 +88,8 @@ def _live_vector(embedding_type_id: int, anchor: Anchor) -> Vector:
             return select(stored.c.vector).where(stored.c.data_row_id == bound(name, Text())).scalar_subquery()
         case VectorAnchor():
             return _bound_vector(anchor.vector)
+        case TextAnchor() | ImageAnchor():
+            raise InvalidInputError(UNREAD)
 
 
 def _live_mean(vectors: tuple[Vector, ...]) -> Vector:

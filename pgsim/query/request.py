@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsim.errors import InvalidInputError
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
-from pgsim.query.anchors import Anchor, RowAnchor, as_anchor, labels
+from pgsim.query.anchors import Anchor, ImageAnchor, RowAnchor, TextAnchor, as_anchor, labels
 from pgsim.types import Combine, Order
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Request:
         *,
         embedding: str | int | None = None,
         combine: str = Combine.NEAREST,
-        score: tuple[float, float] = DEFAULT_SCORE_RANGE,
+        score: tuple[float | None, float | None] | None = None,
         where: Any = None,
         score_from: str | None = None,
         limit: int | None = DEFAULT_SEARCH_LIMIT,
@@ -114,9 +114,12 @@ class Request:
         if order not in _ORDERS:
             raise InvalidInputError(f'order "{order}": desc or asc')
         try:
-            low, high = score
+            low, high = (None, None) if score is None else score
         except (TypeError, ValueError):
             raise InvalidInputError("a score range is two numbers, such as (0.85, 1)") from None
+        # Vectors of texts and of what they describe lie apart: what counts is the order.
+        least, most = (0.0, 1.0) if any(isinstance(anchor, TextAnchor) for anchor in given) else DEFAULT_SCORE_RANGE
+        low, high = (least if low is None else low), (most if high is None else high)
         for value in (low, high):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InvalidInputError(f"scores lie between 0 and 1, not {value}")
@@ -156,6 +159,11 @@ class Request:
     def rows(self) -> tuple[str, ...]:
         """Ids of the anchors that are data rows, positive ones first."""
         return tuple(anchor.id for anchor in self.anchors + self.not_anchors if isinstance(anchor, RowAnchor))
+
+    @property
+    def described(self) -> tuple[TextAnchor | ImageAnchor, ...]:
+        """The anchors that a model has to make vectors of."""
+        return tuple(a for a in self.anchors + self.not_anchors if isinstance(a, TextAnchor | ImageAnchor))
 
     def digest(self, *embedding_type_ids: int) -> str:
         """Short digest of everything that fixes the order and the set of rows; a cursor holds it.

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType, count_embeddings, vectors_missing
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, LimitError, NotFoundError, NotSearchableError
-from pgsim.query.anchors import Anchor, RowAnchor, VectorAnchor
+from pgsim.query.anchors import UNREAD, Anchor, ImageAnchor, RowAnchor, TextAnchor, VectorAnchor
 from pgsim.query.plan import Index
 from pgsim.types import Metric
 from pgsim.vectors.load import COSINE_NORMS
@@ -152,6 +152,8 @@ def anchor_vectors(
                     )
                 _check_direction(kind, vector, "an anchor vector")
                 vectors.append(vector)
+            case TextAnchor() | ImageAnchor():
+                raise InvalidInputError(UNREAD)
     return vectors
 
 

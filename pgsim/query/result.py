@@ -31,19 +31,24 @@ class Match(NamedTuple):
     distance : float or None
         Distance under the embedding type's metric.
     nearest_anchor : str or None
-        The individually nearest positive anchor: a row's id, or ``vector:1``, ...
+        The individually nearest positive anchor: a row's id, or ``vector:1``, ``text:1``, ``image:1``, ...
+    embedding : str or None
+        The space that found the row, where several were searched; their scores are not comparable.
     """
 
     data_row_id: str
     score: float | None
     distance: float | None
     nearest_anchor: str | None
+    embedding: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the JSON object that the command line prints; an infinite distance is null."""
         document = self._asdict()
         if self.distance is not None and not math.isfinite(self.distance):
             document["distance"] = None
+        if self.embedding is None:
+            del document["embedding"]
         return document
 
 
@@ -116,8 +121,9 @@ class Hits(Sequence[Match]):
             yield page
 
     def to_numpy(self) -> np.ndarray[Any, np.dtype[np.void]]:
-        """As a structured array of ``data_row_id, score, distance, nearest_anchor``, shape (n,)."""
-        kinds = [("data_row_id", object), ("score", "f8"), ("distance", "f8"), ("nearest_anchor", object)]
+        """As a structured array with a field for each attribute of a match, shape (n,)."""
+        floats = ("score", "distance")
+        kinds = [(name, "f8" if name in floats else object) for name in Match._fields]
         return np.array(self.rows, dtype=kinds)
 
     def to_pandas(self) -> Any:

@@ -4,6 +4,7 @@ from pgsim.tables.base import SCHEMA, Base
 from pgsim.tables.batch import Batch, BatchRow, SliceBatch
 from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
+from pgsim.tables.encoding import EncodingJob
 from pgsim.tables.installation import Installation
 from pgsim.tables.metadata_field import MetadataField
 from pgsim.tables.neighbourhood import SliceChange, SliceEpoch, SliceMatch, SliceNeighbourhood, SliceVector
@@ -18,6 +19,7 @@ __all__ = [
     "DataRow",
     "Embedding",
     "EmbeddingType",
+    "EncodingJob",
     "Installation",
     "MetadataField",
     "RetiredPartition",

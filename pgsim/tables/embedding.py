@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pgsim.tables.base import Base
@@ -33,6 +33,11 @@ _SCORE = (
     "(score_half is null) = (score_power is null)"
     " and (score_half is null or score_half between 1e-60 and 1e60)"
     " and (score_power is null or score_power between 0.01 and 100)"
+)
+
+_MODEL = (
+    "(model is null) = (revision is null) and (model is null) = (lineage is null)"
+    " and (model is null) = (cardinality(asset_types) = 0)"
 )
 
 
@@ -51,6 +56,7 @@ class EmbeddingType(Base):
         CheckConstraint("state <> 'searchable' or score_half is not null", name="calibrated"),
         CheckConstraint(_SCORE, name="score"),
         CheckConstraint(_RESERVED, name="reserved_name"),
+        CheckConstraint(_MODEL, name="model"),
         {"comment": "Vector spaces: name, dimensions, metric and the constants that turn a distance into a score."},
     )
 
@@ -102,6 +108,20 @@ class EmbeddingType(Base):
         BigInteger,
         comment="The load_mark whose rows the index leaves out, for the next large load;"
         " null where it is over every row.",
+    )
+    model: Mapped[str | None] = mapped_column(
+        Text, comment="The model that fills the type; null where vectors are imported."
+    )
+    revision: Mapped[str | None] = mapped_column(
+        Text, comment="Of the model's weights: the hub's commit, a digest of the files, or the seed of random ones."
+    )
+    lineage: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB, comment="Library, versions, precision, preprocessing and towers of the model, when the type was made."
+    )
+    asset_types: Mapped[list[str]] = mapped_column(
+        ARRAY(Text),
+        server_default=text("'{}'::text[]"),
+        comment="The asset types that the model encodes; none without a model.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pgsim.catalog.embedding_types import (
@@ -13,17 +14,20 @@ from pgsim.catalog.embedding_types import (
     vectors_missing,
 )
 from pgsim.db.sql import query
+from pgsim.encoders.registry import OFF_THE_SHELF, load_model
 from pgsim.errors import InvalidInputError, NotSearchableError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
+from pgsim.types import Origin
 from pgsim.vectors.build import Note, build, drop_replaced, expect, locked, refresh, silent
 from pgsim.vectors.calibrate import Calibration, calibrate
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
 from pgsim.vectors.index import Graph
 from pgsim.vectors.load import analyze, keep_slices, load
+from pgsim.vectors.modelled import columns, failures, note_missing, queued
 from pgsim.vectors.recall import apply_settings, find_settings, is_stale, tune
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from psycopg import Connection, sql
 
     from pgsim.db.engine import Database
+    from pgsim.encoders.protocol import Encoder
     from pgsim.files.report import ImportReport, Progress, Rejection
     from pgsim.files.vectors import VectorBatch
     from pgsim.filters.nodes import Filter
@@ -190,6 +195,10 @@ class Space:
             self.kind = locked(conn, self.kind)
             count = count_embeddings(conn, self.kind)
             if self.kind.searchable:
+                if self._provisional() and count >= self._min_vectors(conn):
+                    note(f"calibrating the score of {self.kind.name}, which was provisional until now")
+                    self._warn(calibrate(conn, self.kind, count), note)
+                    self.kind = locked(conn, self.kind)
                 return count
             missing = vectors_missing(self.kind, count, self._min_vectors(conn))
             if missing:
@@ -203,6 +212,17 @@ class Space:
                 conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
             self.kind = locked(conn, self.kind)
         return count
+
+    def _provisional(self) -> bool:
+        """Whether the score's constants are those that ship with the model."""
+        return (
+            self.kind.origin == Origin.OFF_THE_SHELF and self.kind.calibration is None and self.kind.model is not None
+        )
+
+    def worth_an_index(self) -> bool:
+        """Whether the type holds as many vectors as a custom one needs to be searched; fewer are searched exactly."""
+        with self._db.transaction() as conn:
+            return count_embeddings(conn, self.kind) >= self._min_vectors(conn)
 
     def _keep_index(self, count: int, *, build_index: bool, progress: Progress | None, note: Note) -> None:
         """Build a first index, or measure again the one that has grown."""
@@ -363,6 +383,9 @@ class Space:
         document = {**self.kind.to_json(health.vectors), "health": health.to_json()}
         if not self.kind.searchable:
             document["missing"] = health.missing
+        if self.kind.model is not None:
+            with self._db.transaction() as conn:
+                document["queue"] = {**asdict(queued(conn, self.kind)), "errors": failures(conn, self.kind)}
         return document
 
 
@@ -396,11 +419,13 @@ class Spaces:
     def create(
         self,
         name: str,
-        dimensions: int,
+        dimensions: int | None = None,
         *,
         metric: str = "l1",
         score_half: float | None = None,
         score_power: float | None = None,
+        model: str | None = None,
+        half: bool = False,
     ) -> Space:
         """Make an embedding type.
 
@@ -409,19 +434,68 @@ class Spaces:
         name : str
             1 to 100 characters, unique in the workspace.
         dimensions : int
-            Length of every vector, 8 to 2048.
+            Length of every vector, 8 to 2048; a model's own where one fills the type.
         metric : {"l1", "l2", "cosine"}
             The distance.
         score_half, score_power : float, optional
             Constants of the score; measured when the type becomes searchable, unless given.
+        model : str, optional
+            The model that fills the type, as ``pgsim.encoders.registry.parse_model`` reads it; the two off-the-shelf
+            types need none.
+        half : bool
+            Let the model compute in half precision.
+
+        Raises
+        ------
+        LimitError, AlreadyExistsError, InvalidInputError
+        MissingExtraError, MissingModelError
+            The model cannot be loaded.
+        """
+        if model is None and dimensions is None and name in OFF_THE_SHELF:
+            model = name
+        if model is not None:
+            if name in OFF_THE_SHELF and model != name:
+                raise InvalidInputError(f'the name "{name}" is reserved for its own model; choose another name')
+            encoder = load_model(model, half=half)
+            if dimensions not in (None, encoder.dimensions):
+                raise InvalidInputError(f"model {model} has {encoder.dimensions} dimensions, not {dimensions}")
+            return self.create_filled(name, encoder, metric=metric, score_half=score_half, score_power=score_power)
+        if dimensions is None:
+            raise InvalidInputError("an embedding type needs its dimensions, or a model that has them")
+        if half:
+            raise InvalidInputError("half precision is for a type that a model fills: give --model MODEL")
+        return self._handle(
+            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power)
+        )
+
+    def create_filled(
+        self,
+        name: str,
+        encoder: Encoder,
+        *,
+        metric: str = "l1",
+        score_half: float | None = None,
+        score_power: float | None = None,
+    ) -> Space:
+        """Make an embedding type that a model fills.
 
         Raises
         ------
         LimitError, AlreadyExistsError, InvalidInputError
         """
-        return self._handle(
-            self._types.create(name, dimensions, metric=metric, score_half=score_half, score_power=score_power)
+        if (known := OFF_THE_SHELF.get(name)) and score_half is None:
+            score_half, score_power = known.score_half, known.score_power
+        kind = self._types.create(
+            name,
+            encoder.dimensions,
+            metric=metric,
+            score_half=score_half,
+            score_power=score_power,
+            model=columns(name, encoder),
         )
+        with self._db.transaction() as conn:
+            note_missing(conn, kind)
+        return self._handle(kind)
 
     def list(self) -> list[Space]:
         """Every embedding type, by name."""

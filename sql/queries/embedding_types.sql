@@ -1,6 +1,11 @@
 -- name: create_embedding_type
-insert into pgsim.embedding_type (workspace_id, name, dimensions, metric, score_half, score_power)
-values (%(workspace_id)s, %(name)s, %(dimensions)s, %(metric)s, %(score_half)s, %(score_power)s)
+insert into pgsim.embedding_type (
+    workspace_id, name, dimensions, origin, metric, score_half, score_power, model, revision, lineage, asset_types
+)
+values (
+    %(workspace_id)s, %(name)s, %(dimensions)s, %(origin)s, %(metric)s, %(score_half)s, %(score_power)s, %(model)s,
+    %(revision)s, %(lineage)s, %(asset_types)s
+)
 returning {columns};
 
 -- name: list_embedding_types

@@ -44,7 +44,7 @@ def test_the_commands_that_there_are() -> None:
         slices create | slices list | slices show | slices rows | slices count | slices update | slices rename
         slices anchors | slices history | slices export | slices delete
         batches create | batches list | batches show | batches export | batches delete
-        select | metadata set
+        select | metadata set | encode
     """
     assert set(LEAVES) >= {" ".join(name.split()) for name in re.split(r"[|\n]", wanted) if name.strip()}
 

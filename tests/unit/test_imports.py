@@ -12,7 +12,22 @@ import pytest
 import pgsim
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"torch", "sklearn", "scipy", "pandas", "PIL", "alembic", "sqlalchemy", "numpy", "psycopg", "sqlglot"}
+HEAVY = {
+    "torch",
+    "open_clip",
+    "sentence_transformers",
+    "transformers",
+    "huggingface_hub",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "PIL",
+    "alembic",
+    "sqlalchemy",
+    "numpy",
+    "psycopg",
+    "sqlglot",
+}
 
 
 def loaded(code: str) -> set[str]:
@@ -34,7 +49,16 @@ def test_import_pgsim_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("search",), ("embeddings", "import"), ("db", "upgrade"), ("demo",), ("select",), ("metadata", "set")],
+    [
+        (),
+        ("search",),
+        ("embeddings", "import"),
+        ("db", "upgrade"),
+        ("demo",),
+        ("select",),
+        ("metadata", "set"),
+        ("encode",),
+    ],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:

@@ -79,7 +79,7 @@ def stored(dimensions: int = 512, **settings: int) -> EmbeddingType:
 
     return EmbeddingType(
         7, 1, "e", dimensions, "custom", "l1", 1.0, 1.0, "searchable", None, None, "compact", None, dict(settings),
-        None, datetime.now(UTC),
+        None, datetime.now(UTC), None, None, None, [],
     )  # fmt: skip
 
 

