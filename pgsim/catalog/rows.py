@@ -10,6 +10,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgsim.catalog.row_export import export_rows
+from pgsim.catalog.row_folder import lines_of_folder
 from pgsim.catalog.row_import import Lines, Vectors, import_rows, lines_of_file, lines_of_mappings
 from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
@@ -74,13 +75,15 @@ class Rows:
     ) -> ImportReport:
         """Import rows from NDJSON, and the vectors in its lines (``"embeddings": {NAME: [...]}``), in one transaction.
 
+        Of a folder, each file becomes a row: its id is the path within the folder, its asset type goes by its ending.
+
         Keys that a line has replace, others of an existing row stay; a line without ``id`` makes a row with a new id.
         ``null`` clears a ``uri``, ``content``, ``dataset``, ``metadata`` or ``media``.
 
         Parameters
         ----------
         path : str or Path
-            The file, plain, .gz or .zst; ``-`` is standard input.
+            The file, plain, .gz or .zst; ``-`` is standard input; or a folder.
         strict : bool
             Any rejected line undoes the whole import.
         build_index : bool
@@ -97,7 +100,8 @@ class Rows:
         ImportRejectedError
             With ``strict``; carries the report.
         """
-        return self._import(lines_of_file(path), strict=strict, build_index=build_index, progress=progress, note=note)
+        lines = lines_of_folder(Path(path)) if Path(path).is_dir() else lines_of_file(path)
+        return self._import(lines, strict=strict, build_index=build_index, progress=progress, note=note)
 
     def add(
         self,

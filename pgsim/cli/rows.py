@@ -23,7 +23,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="NDJSON, plain, .gz or .zst; - is standard input.")],
+    file: Annotated[str, typer.Argument(help="NDJSON, plain, .gz or .zst; - is standard input; or a folder of files.")],
     strict: Annotated[bool, typer.Option("--strict", help="Any rejected line undoes the whole import.")] = False,
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Do not build the index of a type that becomes searchable.")

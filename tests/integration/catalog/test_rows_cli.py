@@ -72,7 +72,6 @@ def test_refusals(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatc
     assert json.loads(pgsim(capsys, "rows", "delete", "a", "a", "--yes", "--json")[0]) == {"deleted": 1}
     for arguments, code in (
         (("show", "a"), 1),
-        (("import", tmp_path), 1),
         (("import", tmp_path / "none"), 1),
         (("export", tmp_path), 1),
         (("list", "--limit", "-1"), 2),
