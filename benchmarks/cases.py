@@ -420,11 +420,28 @@ def anatomy(bench: Bench) -> None:
             bench.report.anatomy.append({"case": name, "size": bench.data.size, "part": part, "ms": ms, "share": share})
 
 
+def encode(bench: Bench) -> None:
+    """Compare the embedding worker with the bare model; once, whatever the size."""
+    if bench.pgsim is None or any(row.case == "encode" for row in bench.report.rows):
+        return
+    from benchmarks.encode import encode_rates
+
+    tell("  encode ...")
+    rates = encode_rates(bench.pgsim.url, bench.options.seed, bench.options.repeats)
+    if not rates:
+        bench.report.problems.append("encode: needs pgsim[models]")
+    for what, (bare, ours) in rates.items():
+        bench.row("encode", f"bare model: {what}", value=bare, unit="rows/s")
+        bench.row("encode", f"pgsim encode: {what}", value=ours, unit="rows/s")
+        bench.judge("encode", f"{what}: rate / bare model", ours, bare, ">=", 0.9)
+
+
 #: In the order in which they run; loading is always there, growth follows from topk.
 CASES: dict[str, Callable[[Bench], None] | None] = {
     "import": None,
     "build": None,
     "export": export,
+    "encode": encode,
     "topk": topk,
     "top100": top100,
     "row": rows,

@@ -487,7 +487,7 @@ class Catalog:
         """
         from pgsim.jobs.worker import Worker
 
-        encoders = Encoders(threads=threads)
+        encoders = self._encoders if threads is None else Encoders(threads=threads)
         worker = Worker(self.db, self.workspace, self.embeddings, encoders, batch=batch, progress=progress, note=note)
         return worker.run(model, once=once, watch=watch)
 

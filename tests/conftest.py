@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -123,6 +124,32 @@ def conn(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A plain SQL client of the fresh database, as any other program would be."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the two off-the-shelf models, small and of random weights."""
+    for module in ("open_clip", "sentence_transformers", "pypdfium2", "selectolax"):
+        # Not imported: that takes seconds, and must come after what pgsim does before it.
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is missing: install pgsim[models]")
+    from tests.small_models import make_clip, make_mpnet
+
+    folder = tmp_path_factory.mktemp("models")
+    make_clip(folder / "clip-vit-b-32")
+    make_mpnet(folder / "all-mpnet-base-v2")
+    return folder
+
+
+@pytest.fixture
+def assets(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that encoders may read, with the models in place."""
+    folder = tmp_path.resolve() / "assets"
+    folder.mkdir()
+    monkeypatch.setenv("PGSIM_MODELS", str(models))
+    monkeypatch.setenv("PGSIM_FILE_ROOTS", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return folder
 
 
 def connection_environment(url: str) -> dict[str, str]:

@@ -1,9 +1,12 @@
-"""Models small enough to be made by the tests: random weights, the architectures of the real ones."""
+"""Models and assets small enough to be made by the tests: the architectures of the real ones, random weights."""
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+
+import numpy as np
 
 _MEAN, _STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
@@ -61,3 +64,23 @@ def make_mpnet(folder: Path, seed: int = 0) -> Path:
     transformer = Transformer(str(inner), max_seq_length=66)
     SentenceTransformer(modules=[transformer, Pooling(768)]).save(str(folder))
     return folder
+
+
+def write_image(path: Path, seed: int) -> None:
+    """Write a small picture of its own."""
+    from PIL import Image
+
+    numbers = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(numbers).resize((40, 30), Image.Resampling.BICUBIC).save(path)
+
+
+def write_pdf(path: Path) -> None:
+    """Write a document of two pages."""
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument.new()
+    document.new_page(200, 300)
+    document.new_page(10, 10)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    path.write_bytes(buffer.getvalue())

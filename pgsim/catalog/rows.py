@@ -16,6 +16,7 @@ from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
 from pgsim.files.documents import quoted
+from pgsim.readers.policy import Policy
 
 if TYPE_CHECKING:
     from pgsim.db.engine import Database
@@ -100,7 +101,11 @@ class Rows:
         ImportRejectedError
             With ``strict``; carries the report.
         """
-        lines = lines_of_folder(Path(path)) if Path(path).is_dir() else lines_of_file(path)
+        lines = lines_of_file(path)
+        if (folder := Path(path)).is_dir():
+            lines = lines_of_folder(folder)
+            if not Policy.load().allows(folder.resolve()):
+                note(f"pgsim encode reads these files where PGSIM_FILE_ROOTS names their folder: {folder.resolve()}")
         return self._import(lines, strict=strict, build_index=build_index, progress=progress, note=note)
 
     def add(

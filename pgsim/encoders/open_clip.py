@@ -57,8 +57,9 @@ class OpenClip:
             with torch.random.fork_rng():
                 torch.manual_seed(_SEED)
                 model, _, transform = open_clip.create_model_and_transforms(source)
-        except RuntimeError as error:
-            raise InvalidInputError(f'model "{name.text}" cannot be loaded: {str(error).splitlines()[0]}') from error
+        except Exception as error:
+            # Damaged weights and unknown architectures end in errors of many classes.
+            raise InvalidInputError(f'model "{name.text}" cannot be loaded: {error}') from error
         self._dtype = torch.float16 if half else torch.float32
         self._model: Any = model.to(self._device, self._dtype).eval()
         self._transform: Any = transform

@@ -57,7 +57,11 @@ class SentenceEncoder:
 
         # It is on this machine, and read in a moment.
         logging.disable_progress_bar()
-        model = SentenceTransformer(folder, device=str(device), local_files_only=True)
+        try:
+            model = SentenceTransformer(folder, device=str(device), local_files_only=True)
+        except Exception as error:
+            # Damaged weights end in errors of many classes.
+            raise InvalidInputError(f'model "{name.text}" cannot be loaded: {error}') from error
         self._model: Any = (model.half() if half else model.float()).eval()
         self._window = int(self._model.max_seq_length or 512)
         self.lineage = Lineage(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import psycopg
 from psycopg.types.json import Jsonb
 
 from pgsim.db.giving_way import giving_way
@@ -72,7 +73,9 @@ def hired(db: Database) -> Iterator[tuple[int, Connection[Any]]]:
             yield worker, conn
         finally:
             # The session goes back among the idle ones and lives on.
-            conn.execute("select pg_advisory_unlock_all()")
+            with suppress(psycopg.Error):
+                conn.execute("unlisten *")
+                conn.execute("select pg_advisory_unlock_all()")
 
 
 class Queue:

@@ -63,7 +63,7 @@ def _from_file(name: str, policy: Policy) -> bytes:
     try:
         # Links are followed first: what counts is where the file is.
         path = Path(name).resolve()
-        if not any(path.is_relative_to(root) for root in policy.roots):
+        if not policy.allows(path):
             allowed = ", ".join(map(str, policy.roots)) or "none is set"
             raise UnreadableAssetError(f"the file is outside the folders in PGSIM_FILE_ROOTS ({allowed})")
         if not path.is_file():

@@ -45,3 +45,7 @@ class Policy:
         given = environ.get("PGSIM_FILE_ROOTS", "")
         roots = tuple(Path(part).expanduser().resolve() for part in given.split(os.pathsep) if part)
         return cls(roots=roots, private_addresses=environ.get("PGSIM_PRIVATE_ADDRESSES", "").lower() in _YES)
+
+    def allows(self, path: Path) -> bool:
+        """Whether a file or folder, with its links followed, is under one of the roots."""
+        return any(path.is_relative_to(root) for root in self.roots)

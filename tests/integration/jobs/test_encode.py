@@ -125,6 +125,20 @@ def test_a_text_asks_every_space_and_ranks_are_merged(catalog: Catalog, filled: 
         catalog.search("all-mpnet-base-v2", [pgsim.Image.of(filled / "05.png")])
 
 
+def test_a_provisional_score_is_measured_once(catalog: Catalog, filled: Path) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode("all-mpnet-base-v2")
+    text = catalog.embeddings.get("all-mpnet-base-v2").kind
+    assert (text.searchable, text.calibration, text.constants) == (True, None, (29.5, 4.5))
+    catalog.workspaces.set_limits("default", {"min_vectors": 10})
+    catalog.encode("clip-vit-b-32")
+    image = catalog.embeddings.get("clip-vit-b-32").kind
+    assert image.calibration is not None
+    catalog.rows.add([{"id": "again", "asset_type": "image", "uri": str(filled / "05.png")}])
+    catalog.encode("clip-vit-b-32")
+    assert catalog.embeddings.get("clip-vit-b-32").kind.constants == image.constants
+
+
 def test_without_a_model_words_find_nothing(catalog: Catalog) -> None:
     with pytest.raises(NotFoundError, match="no searchable embedding type has a model that reads texts"):
         catalog.search(anchors=[pgsim.Text("a cat")])
