@@ -96,7 +96,7 @@ class Catalog:
         self._searcher = Searcher(db, self.workspace)
         self._encoders = Encoders()
         self._natural = Natural(db, self.workspace, self._searcher, self._encoders)
-        self.slices = Slices(db, self.workspace, self._searcher)
+        self.slices = Slices(db, self.workspace, self._searcher, self._natural)
         self.rows = Rows(
             db,
             self.workspace.id,

@@ -48,6 +48,8 @@ def create(
     anchors: options.Anchors = None,
     not_anchors: options.NotAnchors = None,
     vectors: options.Vectors = None,
+    texts: options.Texts = None,
+    images: options.Images = None,
     combine: Combine = None,
     min_score: options.MinScore = None,
     max_score: options.MaxScore = None,
@@ -80,12 +82,13 @@ def create(
         if value:
             raise InvalidInputError(f"a slice holds a condition, and all of its rows: {option} is no part of one")
     revision = _revision(
-        embedding, anchors, not_anchors, vectors, combine, min_score, max_score, where, drop_where, filter_json,
-        score_from, exclude_anchors,
+        embedding, anchors, not_anchors, vectors, texts, images, combine, min_score, max_score, where, drop_where,
+        filter_json, score_from, exclude_anchors,
     )  # fmt: skip
     with state.catalog() as catalog:
         base = None if source is None else catalog.slices.get(source)
-        condition = revise(None if base is None else base.filter, revision)
+        definition = None if base is None else base.filter
+        condition = revise(definition, catalog.slices.described(revision, definition))
         if description is None and base is not None:
             description = base.description
         live = live or (base is not None and base.live)
@@ -103,6 +106,8 @@ def update(
     anchors: options.Anchors = None,
     not_anchors: options.NotAnchors = None,
     vectors: options.Vectors = None,
+    texts: options.Texts = None,
+    images: options.Images = None,
     combine: Combine = None,
     min_score: options.MinScore = None,
     max_score: options.MaxScore = None,
@@ -120,8 +125,8 @@ def update(
     """Change a slice in place: what is given replaces its part, the rest stays as it is."""
     state: State = ctx.obj
     revision = _revision(
-        embedding, anchors, not_anchors, vectors, combine, min_score, max_score, where, drop_where, filter_json,
-        score_from, exclude_anchors,
+        embedding, anchors, not_anchors, vectors, texts, images, combine, min_score, max_score, where, drop_where,
+        filter_json, score_from, exclude_anchors,
     )  # fmt: skip
     with state.catalog() as catalog:
         record = catalog.slices.update(name, revision, description=description, live=live)
@@ -141,6 +146,8 @@ def _revision(
     anchors: list[str] | None,
     not_anchors: list[str] | None,
     vectors: list[str] | None,
+    texts: list[str] | None,
+    images: list[str] | None,
     combine: str | None,
     min_score: float | None,
     max_score: float | None,
@@ -155,7 +162,7 @@ def _revision(
     if drop_where and (where or filter_json):
         raise InvalidInputError("--no-where drops the conditions, which --where and --filter replace: give one of them")
     return Revision(
-        anchors=options.read_anchors(anchors, vectors) or None,
+        anchors=options.read_anchors(anchors, vectors, texts, images),
         not_anchors=not_anchors or None,
         embedding=embedding,
         combine=combine,

@@ -59,9 +59,11 @@ class RowAnchor(Model):
 
 
 class VectorAnchor(Model):
-    """A vector as anchor."""
+    """A vector as anchor; with the text, or the image's name, where a model made it of one."""
 
     vector: Annotated[tuple[Real, ...], Field(min_length=1, max_length=MAX_VECTOR)]
+    text: Name | None = None
+    image: Name | None = None
 
 
 class TextAnchor(Model):
@@ -106,7 +108,7 @@ Anchor = Annotated[
 
 def _default_min_score(data: dict[str, Any]) -> float:
     # Text and image vectors lie apart, so a text finds little in the range that two rows are near by.
-    texts = any(isinstance(anchor, TextAnchor) for anchor in data.get("anchors", ()))
+    texts = any(getattr(anchor, "text", None) is not None for anchor in data.get("anchors", ()))
     return 0.0 if texts else DEFAULT_SCORE_RANGE[0]
 
 

@@ -41,20 +41,23 @@ class VectorAnchor:
         Little-endian single precision.
     source : {"vector", "text", "image"}
         What was given: a vector, or what a model made one of.
+    given : str or None
+        That text, or that image's name.
     vector : ndarray of float32, shape (d,)
         The same, read-only.
     """
 
     data: bytes
     source: str = "vector"
+    given: str | None = field(default=None, compare=False)
     vector: NDArray[np.float32] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", np.frombuffer(self.data, dtype="<f4").astype(np.float32, copy=False))
 
     @classmethod
-    def of(cls, numbers: Any) -> VectorAnchor:
-        """Take a sequence of finite numbers.
+    def of(cls, numbers: Any, source: str = "vector", given: str | None = None) -> VectorAnchor:
+        """Take a sequence of finite numbers, and what a model made them of.
 
         Raises
         ------
@@ -62,21 +65,22 @@ class VectorAnchor:
             Not one-dimensional, not numbers, or not finite in single precision.
         """
         try:
-            given = np.asarray(numbers)
+            array = np.asarray(numbers)
         except (TypeError, ValueError):
             raise InvalidInputError("an anchor is a data row's id or a vector of numbers") from None
-        if given.dtype.kind not in "iuf":
+        if array.dtype.kind not in "iuf":
             raise InvalidInputError("an anchor vector holds real numbers and nothing else")
-        if given.ndim != 1 or given.size == 0:
-            raise InvalidInputError(f"an anchor vector has one dimension, not the shape {given.shape}")
-        single = given if given.dtype == _SINGLE else _to_single(given)
+        if array.ndim != 1 or array.size == 0:
+            raise InvalidInputError(f"an anchor vector has one dimension, not the shape {array.shape}")
+        single = array if array.dtype == _SINGLE else _to_single(array)
         if not np.isfinite(single).all():
             raise InvalidInputError("an anchor vector holds a number that is not finite in single precision")
-        return cls(single.tobytes())
+        return cls(single.tobytes(), source, given)
 
     def to_json(self) -> dict[str, Any]:
         """As stored in a definition: numbers that read back to the same single-precision numbers."""
-        return {"vector": self.vector.tolist()}
+        numbers = {"vector": self.vector.tolist()}
+        return numbers if self.given is None else {**numbers, self.source: self.given}
 
     def key(self) -> bytes:
         """Bytes that tell this anchor from others."""
@@ -103,6 +107,7 @@ class ImageAnchor:
     """An image file's bytes; the model of an embedding type makes a vector of them."""
 
     data: bytes = field(repr=False)
+    name: str = field(default="image", compare=False)
 
     @classmethod
     def of(cls, path: str | Path) -> ImageAnchor:
@@ -114,13 +119,13 @@ class ImageAnchor:
             The file cannot be read.
         """
         try:
-            return cls(Path(path).read_bytes())
+            return cls(Path(path).read_bytes(), Path(path).name)
         except (OSError, ValueError) as error:
             raise FileFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
     def to_json(self) -> dict[str, Any]:
         """As shown; definitions store the vector that a model made of it."""
-        return {"image": len(self.data)}
+        return {"image": self.name}
 
     def key(self) -> bytes:
         """Bytes that tell this anchor from others."""
@@ -156,6 +161,14 @@ def as_anchor(value: Any) -> Anchor:
             return RowAnchor(name)
         case _:
             return VectorAnchor.of(value)
+
+
+def has_words(anchors: Iterable[Anchor]) -> bool:
+    """Whether one is a text, or a vector of one: vectors of texts and of what they describe lie apart."""
+    return any(
+        isinstance(anchor, TextAnchor) or (isinstance(anchor, VectorAnchor) and anchor.source == "text")
+        for anchor in anchors
+    )
 
 
 def labels(anchors: Iterable[Anchor]) -> tuple[str, ...]:

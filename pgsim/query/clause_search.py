@@ -85,6 +85,10 @@ def _anchor(node: Any) -> Anchor:
     match node:
         case RowNode(row=name):
             return RowAnchor(name)
+        case VectorNode(vector=numbers, text=str(text)):
+            return VectorAnchor.of(numbers, "text", text)
+        case VectorNode(vector=numbers, image=str(name)):
+            return VectorAnchor.of(numbers, "image", name)
         case VectorNode(vector=numbers):
             return VectorAnchor.of(numbers)
         case _:

@@ -132,13 +132,13 @@ def _vector(encoder: Encoder, anchor: Anchor) -> Anchor:
     match anchor:
         case TextAnchor(text=text):
             vectors, _ = encode_long(encoder, [text])
-            return VectorAnchor(VectorAnchor.of(vectors[0]).data, "text")
-        case ImageAnchor(data=data):
+            return VectorAnchor.of(vectors[0], "text", text)
+        case ImageAnchor(data=data, name=name):
             try:
                 image, _ = read_image(data, Policy())
             except UnreadableAssetError as error:
                 raise InvalidInputError(f"an image among the anchors cannot be read: {error}") from None
-            return VectorAnchor(VectorAnchor.of(encoder.encode_images([image])[0]).data, "image")
+            return VectorAnchor.of(encoder.encode_images([image])[0], "image", name)
     return anchor
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsim.errors import InvalidInputError
 from pgsim.limits import DEFAULT_SCORE_RANGE, DEFAULT_SEARCH_LIMIT
-from pgsim.query.anchors import Anchor, ImageAnchor, RowAnchor, TextAnchor, as_anchor, labels
+from pgsim.query.anchors import Anchor, ImageAnchor, RowAnchor, TextAnchor, as_anchor, has_words, labels
 from pgsim.types import Combine, Order
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class Request:
             low, high = (None, None) if score is None else score
         except (TypeError, ValueError):
             raise InvalidInputError("a score range is two numbers, such as (0.85, 1)") from None
-        # Vectors of texts and of what they describe lie apart: what counts is the order.
-        least, most = (0.0, 1.0) if any(isinstance(anchor, TextAnchor) for anchor in given) else DEFAULT_SCORE_RANGE
+        # With words, what counts is the order.
+        least, most = (0.0, 1.0) if has_words(given) else DEFAULT_SCORE_RANGE
         low, high = (least if low is None else low), (most if high is None else high)
         for value in (low, high):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

@@ -28,10 +28,6 @@ def read_condition(condition: Condition) -> tuple[SimilarityClause | None, Filte
     """
     match condition:
         case Request():
-            if condition.described:
-                raise InvalidInputError(
-                    "a slice keeps vectors, not texts or images: search one space and make it of the hits' request"
-                )
             return (search_clause(condition) if condition.anchors else None), condition.where
         case Filter():
             return None, condition

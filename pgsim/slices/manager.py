@@ -13,12 +13,15 @@ from psycopg.types.json import Jsonb
 
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, RefusedError
-from pgsim.filters.clauses import map_clauses
+from pgsim.filters.clauses import map_clauses, score_source
+from pgsim.filters.nodes import Filter
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.filters.values import clean
+from pgsim.query.anchors import ImageAnchor, TextAnchor
 from pgsim.query.clause_search import clause_type
 from pgsim.query.execute import Searcher
-from pgsim.query.request import check_limit
+from pgsim.query.natural import Natural
+from pgsim.query.request import Request, check_limit
 from pgsim.query.result import Hits
 from pgsim.slices.definition import Condition, read_condition, release_anchors
 from pgsim.slices.history import Change, forget_history, read_history
@@ -42,9 +45,10 @@ Changes = list[Change]
 class Slices:
     """The slices of a workspace: named filters, each also a view ``ws_<workspace>.<name>``."""
 
-    def __init__(self, db: Database, workspace: Workspace, searcher: Searcher) -> None:
+    def __init__(self, db: Database, workspace: Workspace, searcher: Searcher, natural: Natural) -> None:
         self._db = db
         self._workspace = workspace
+        self._natural = natural
         self._reader = Reader(db, workspace, searcher)
 
     def view(self, record: SliceRecord) -> str:
@@ -88,7 +92,7 @@ class Slices:
         AlreadyExistsError, LimitError, NotFoundError, NotSearchableError
         """
         check_name(name)
-        own, where = read_condition(condition)
+        own, where = read_condition(self._described(condition))
         with self._db.transaction() as conn:
             conn.execute(query("lock_slices"), {"workspace_id": self._workspace.id})
             definition = settle(conn, self._workspace, own, where)
@@ -129,6 +133,10 @@ class Slices:
             A condition that cannot be a slice's, or that leads back to this slice.
         NotFoundError, LimitError, NotSearchableError
         """
+        if isinstance(condition, Revision):
+            condition = self.described(condition, self.get(name).filter)
+        elif condition is not None:
+            condition = self._described(condition)
         with self._db.transaction() as conn:
             record = self._held(conn, name)
             if condition is None or isinstance(condition, Revision):
@@ -137,6 +145,39 @@ class Slices:
             if description is not None:
                 record = replace(record, description=description)
             return change(conn, self._workspace, record, definition, live=live)
+
+    def described(self, revision: Revision, definition: Filter | None = None) -> Revision:
+        """Turn texts and images among a revision's anchors into vectors, which is what a definition keeps.
+
+        Parameters
+        ----------
+        revision : Revision
+            The parts that are given anew.
+        definition : Filter, optional
+            What is revised; its embedding type is meant where the revision names none.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            No space can read them, or several can and none is named.
+        """
+        given = [*(revision.anchors or ()), *(revision.not_anchors or ())]
+        if not any(isinstance(anchor, TextAnchor | ImageAnchor) for anchor in given):
+            return revision
+        source = None if definition is None else score_source(definition)
+        named = revision.embedding or (None if source is None else source.clause.embedding)
+        search = self._natural.one(Request.of(given, embedding=named))
+        positives = len(revision.anchors or ())
+        return replace(
+            revision,
+            embedding=search.embedding,
+            anchors=None if revision.anchors is None else search.anchors[:positives],
+            not_anchors=None if revision.not_anchors is None else search.anchors[positives:],
+        )
+
+    def _described(self, condition: Condition) -> Condition:
+        # Before any lock is taken: a model may have to be loaded first.
+        return self._natural.one(condition) if isinstance(condition, Request) else condition
 
     def anchors(
         self, name: str | int, *, add: str | Iterable[Any] = (), remove: str | Iterable[str] = ()

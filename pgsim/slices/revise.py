@@ -9,7 +9,6 @@ from typing import Any
 from pgsim.errors import InvalidInputError, NotFoundError
 from pgsim.filters.clauses import ScoreSource, map_clauses, score_source
 from pgsim.filters.nodes import Filter
-from pgsim.limits import DEFAULT_SCORE_RANGE
 from pgsim.query.anchors import Anchor, RowAnchor, as_anchor, labels
 from pgsim.query.clause_search import clause_request
 from pgsim.query.request import Request
@@ -73,7 +72,10 @@ def revise(definition: Filter | None, revision: Revision) -> Request | Filter:
             return changed or clause_request(source.clause, where=revision.where)
         condition = changed or revision.where
         if condition is None:
-            raise InvalidInputError("a slice needs a condition: --anchor ID, --vector FILE, --where W or --filter JSON")
+            raise InvalidInputError(
+                "a slice needs a condition: --anchor ID, --vector FILE, --text T, --image PATH, --where W or --filter"
+                " JSON"
+            )
         return condition
     if changed is None:
         return definition
@@ -89,8 +91,8 @@ def _changed(request: Request | None, revision: Revision) -> Request | None:
         "not_anchors": (),
         "embedding": None,
         "combine": Combine.NEAREST.value,
-        "min_score": DEFAULT_SCORE_RANGE[0],
-        "max_score": DEFAULT_SCORE_RANGE[1],
+        "min_score": None,
+        "max_score": None,
         "exclude_anchors": False,
     }
     given = {name: value for name in parts if (value := getattr(revision, name)) is not None}

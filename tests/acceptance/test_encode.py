@@ -69,3 +69,18 @@ def test_what_is_refused(pgsim: Cli, assets: Path, tmp_path: Path) -> None:
     assert "half precision is for" in pgsim.refused("embeddings", "create", "a", "8", "--half")
     assert "no such file" in pgsim.refused("search", "--image", tmp_path / "none.png").lower()
     assert "has a model that reads texts" in pgsim.refused("search", "--text", "a cat")
+
+
+def test_slices_of_words_and_pictures(pgsim: Cli, assets: Path) -> None:
+    for i in range(3):
+        write_image(assets / f"{i}.png", i)
+    pgsim("rows", "import", assets)
+    pgsim("encode")
+    pgsim("slices", "create", "of words", "--text", "a cat")
+    assert {row["nearest_anchor"] for row in pgsim.json("slices", "rows", "of words")["rows"]} == {"text:1"}
+    pgsim("slices", "create", "of a picture", "--from", "of words", "--image", assets / "1.png", "--min-score", "0.999")
+    (row,) = pgsim.json("slices", "rows", "of a picture")["rows"]
+    assert (row["data_row_id"], row["nearest_anchor"]) == ("1.png", "image:1")
+    pgsim("slices", "update", "of words", "--image", assets / "2.png", "--text", "a dog")
+    anchors = pgsim.json("slices", "show", "of words")["definition"]["where"]["similar"]["anchors"]
+    assert [(anchor.get("text"), anchor.get("image")) for anchor in anchors] == [("a dog", None), (None, "2.png")]

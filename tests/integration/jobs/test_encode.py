@@ -16,6 +16,7 @@ from pgsim.encoders.protocol import Encoder
 from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, RefusedError
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, read
+from pgsim.slices.revise import Revision
 from tests.small_models import make_clip
 
 pytestmark = pytest.mark.slow
@@ -104,8 +105,37 @@ def test_words_and_pictures_find_what_numpy_finds(
         "long.txt",
         "page.html",
     }
-    with pytest.raises(InvalidInputError, match="a slice keeps vectors"):
-        catalog.slices.create("of words", pgsim.Request.of([pgsim.Text("a cat")]))
+
+
+def test_slices_of_words_and_pictures(catalog: Catalog, filled: Path, clip: Encoder) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode()
+
+    def anchors_of(name: str) -> list[dict[str, Any]]:
+        anchors = catalog.slices.get(name).definition["where"]["similar"]["anchors"]
+        return [{key: value for key, value in anchor.items() if key != "vector"} for anchor in anchors]
+
+    words = pgsim.Request.of([pgsim.Text("a dog")], embedding="clip-vit-b-32")
+    record = catalog.slices.create("of words", words)
+    similar = record.definition["where"]["similar"]
+    assert (similar["min_score"], similar["max_score"]) == (0, 1)
+    assert anchors_of("of words") == [{"text": "a dog"}]
+    np.testing.assert_allclose(similar["anchors"][0]["vector"], clip.encode_texts(["a dog"])[0], atol=1e-6)
+    found, wanted = catalog.slices.rows("of words"), catalog.search("clip-vit-b-32", [pgsim.Text("a dog")])
+    assert [(hit.data_row_id, hit.nearest_anchor) for hit in found] == [(hit.data_row_id, "text:1") for hit in wanted]
+    # What a search has encoded is kept with its words, too.
+    assert wanted.request is not None
+    catalog.slices.create("of the same", wanted.request)
+    assert anchors_of("of the same") == [{"text": "a dog"}]
+    # A picture's place is taken in the type of the slice that there is, whatever others could read it.
+    catalog.slices.update("of words", Revision(anchors=[pgsim.Image.of(filled / "05.png"), "03.png"], min_score=0.999))
+    assert anchors_of("of words") == [{"image": "05.png"}, {"row": "03.png"}]
+    assert {(hit.data_row_id, hit.nearest_anchor) for hit in catalog.slices.rows("of words")} == {
+        ("05.png", "image:1"),
+        ("03.png", "03.png"),
+    }
+    with pytest.raises(InvalidInputError, match=r"several spaces .* name one"):
+        catalog.slices.create("of any", pgsim.Request.of([pgsim.Text("a dog")]))
 
 
 def test_a_text_asks_every_space_and_ranks_are_merged(catalog: Catalog, filled: Path) -> None:
