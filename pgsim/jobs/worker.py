@@ -18,6 +18,7 @@ from pgsim.errors import (
     MissingModelError,
     NotFoundError,
     PgsimError,
+    RefusedError,
     UnavailableAssetError,
     UnreadableAssetError,
 )
@@ -175,13 +176,33 @@ class Worker:
                 with self._db.transaction() as missing:
                     note_missing(missing, space.kind)
             while True:
-                for space in self._filled(model):
-                    self._drain(space, worker, once=once)
+                self._drain_all(self._filled(model), worker, once=once)
                 if not watch:
                     break
                 _wait_for_news(conn)
         self._report.seconds = time.perf_counter() - started
         return self._report
+
+    def _drain_all(self, spaces: list[Space], worker: int, *, once: bool) -> None:
+        """Encode what waits, type by type; a model that cannot be had does not keep the others from their part."""
+        refusals: list[PgsimError] = []
+        for space in spaces:
+            if self._waiting(space) == 0:
+                continue
+            try:
+                self._drain(space, worker, once=once)
+            except (MissingExtraError, MissingModelError, RefusedError) as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(spaces):
+            raise refusals[0]
+        for refusal in refusals:
+            self._warn(refusal)
+
+    def _warn(self, error: PgsimError) -> None:
+        """Tell of a model that cannot be had, once."""
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            self._note(f"warning: {error}")
 
     def _filled(self, model: str | None) -> list[Space]:
         """Types that a model fills; the off-the-shelf ones are made where there are rows for them."""
@@ -201,9 +222,7 @@ class Worker:
             # A machine may have one of the models, and do its part.
             if not found:
                 raise missing
-            if str(missing) not in self._told:
-                self._told.add(str(missing))
-                self._note(f"warning: {missing}")
+            self._warn(missing)
         if model is not None and not found and model not in OFF_THE_SHELF:
             raise NotFoundError(
                 f'no embedding type is filled by model "{model}";'
@@ -229,8 +248,6 @@ class Worker:
     def _drain(self, space: Space, worker: int, *, once: bool) -> None:
         """Encode what waits for one type's model, until nothing does."""
         before = self._waiting(space)
-        if before == 0:
-            return
         encoder, waiting = self._encoders.of(space.kind), Queue(self._db, space.kind, worker)
         done = stored = 0
         for batch in self._batches(waiting, space, once=once):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.types.json import Jsonb
@@ -48,9 +49,21 @@ def require_same(kind: EmbeddingType, encoder: Encoder) -> None:
         if value != there[key]:
             raise RefusedError(
                 f'embedding type "{kind.name}" was made with {key} {there[key]} of model {kind.model}, and here it is'
-                f" {value}: vectors of both are not comparable; make a type for it (pgsim embeddings create NAME"
-                f" --model {kind.model}), or provide the model that was there"
+                f" {value}: vectors of both are not comparable; provide the model that was there, or make a new version"
+                f" of the type: {_next_version(kind)}"
             )
+
+
+def _next_version(kind: EmbeddingType) -> str:
+    """Commands that lead from a type to one of the same name by the model that is there now."""
+    if kind.origin == Origin.OFF_THE_SHELF:
+        return f"pgsim embeddings delete {kind.name} && pgsim encode"
+    name, new, model = quote(kind.name), quote(f"{kind.name}-2"), quote(str(kind.model))
+    half = " --half" if (kind.lineage or {}).get("precision") == "float16" else ""
+    return (
+        f"pgsim embeddings create {new} --model {model}{half} && pgsim encode --model {new}"
+        f" && pgsim embeddings swap {name} {new} --drop-old"
+    )
 
 
 #: Rows that were set aside of which a type's description gives the reason.

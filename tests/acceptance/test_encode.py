@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,40 @@ def test_what_is_refused(pgsim: Cli, assets: Path, tmp_path: Path) -> None:
     assert "half precision is for" in pgsim.refused("embeddings", "create", "a", "8", "--half")
     assert "no such file" in pgsim.refused("search", "--image", tmp_path / "none.png").lower()
     assert "has a model that reads texts" in pgsim.refused("search", "--text", "a cat")
+
+
+def test_a_new_revision_becomes_a_new_version(pgsim: Cli, assets: Path, tmp_path: Path) -> None:
+    for i in range(12):
+        write_image(assets / f"{i:02}.png", i)
+    pgsim("rows", "import", assets)
+    pgsim("workspaces", "limits", pgsim.workspace, "--set", "min_vectors=10")
+    model = make_clip(tmp_path / "my model", seed=3)
+    pgsim("embeddings", "create", "mine", "--model", model)
+    pgsim("encode", "--model", "mine")
+    pgsim("slices", "create", "like five", "--embedding", "mine", "--anchor", "05.png", "--min-score", "0")
+    before = pgsim.json("embeddings", "show", "mine")
+    later = make_clip(tmp_path / "later", seed=4)
+    (later / "open_clip_model.safetensors").replace(model / "open_clip_model.safetensors")
+    write_image(assets / "12.png", 12)
+    pgsim("rows", "import", assets)
+    refused = pgsim("encode", "--model", "mine", code=1).err
+    assert "vectors of both are not comparable" in refused
+    assert pgsim.json("embeddings", "show", "mine")["count"] == 12
+
+    # What the refusal says, word for word.
+    commands = refused.partition("make a new version of the type: ")[2].split(" && ")
+    assert len(commands) == 3
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "pgsim"
+        pgsim(*words)
+    after = pgsim.json("embeddings", "show", "mine")
+    assert after["id"] != before["id"]
+    assert after["model"]["revision"] != before["model"]["revision"]
+    assert (after["count"], after["queue"]["waiting"]) == (13, 0)
+    assert [kind["name"] for kind in pgsim.json("embeddings", "list")] == ["mine"]
+    assert pgsim.json("slices", "count", "like five") == 13
+    assert pgsim.json("encode", "--model", "mine")["encoded"] == 0
 
 
 def test_slices_of_words_and_pictures(pgsim: Cli, assets: Path) -> None:

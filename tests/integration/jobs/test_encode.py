@@ -11,8 +11,10 @@ import pytest
 
 import pgsim
 from pgsim.app import Catalog
+from pgsim.config import Config
 from pgsim.encoders.chunks import encode_long
 from pgsim.encoders.protocol import Encoder
+from pgsim.encoders.registry import load_model
 from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, RefusedError
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, read
@@ -218,6 +220,29 @@ def test_another_revision_is_refused(catalog: Catalog, filled: Path, tmp_path: P
     with pytest.raises(RefusedError, match="vectors of both are not comparable"):
         catalog.encode("mine")
     assert space.count() == 0
+    # The models that are there do their part.
+    notes: list[str] = []
+    assert catalog.encode(note=notes.append).encoded == 16
+    assert space.count() == 0
+    assert sum("not comparable" in note for note in notes) == 1
+
+
+def test_another_revision_of_an_off_the_shelf_model(
+    catalog: Catalog, database_url: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode("clip-vit-b-32")
+    other = make_clip(tmp_path / "later" / "clip-vit-b-32", seed=4)
+    monkeypatch.setenv("PGSIM_MODELS", str(other.parent))
+    catalog.rows.add([{"id": "again", "asset_type": "image", "uri": str(filled / "05.png")}])
+    with Catalog.open(Config.load({}, database_url=database_url)) as later:
+        with pytest.raises(RefusedError, match="pgsim embeddings delete clip-vit-b-32 && pgsim encode"):
+            later.encode("clip-vit-b-32")
+        with pytest.raises(RefusedError, match="not comparable"):
+            later.search("clip-vit-b-32", [pgsim.Text("a dog")])
+        later.embeddings.get("clip-vit-b-32").delete()
+        assert later.encode("clip-vit-b-32").encoded == 14
+        assert later.embeddings.get("clip-vit-b-32").kind.revision == load_model("clip-vit-b-32").lineage.revision
 
 
 def test_a_models_revision_cannot_be_changed(
