@@ -1,9 +1,9 @@
-"""The embedding worker: rows that wait are read, encoded and stored, while the next are read already."""
+"""The embedding worker: while the model encodes, the rows before are stored and the next ones are read."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -250,11 +250,15 @@ class Worker:
         before = self._waiting(space)
         encoder, waiting = self._encoders.of(space.kind), Queue(self._db, space.kind, worker)
         done = stored = 0
-        for batch in self._batches(waiting, space, once=once):
-            encoded, failed = self._encode(encoder, batch)
-            number, refused = self._store(waiting, encoded) if encoded else (0, [])
-            failed = [*batch.failed, *failed, *refused]
-            waiting.set_aside(failed)
+        storing: Future[tuple[int, Failed]] | None = None
+
+        def settle() -> None:
+            """Wait until what was encoded last is stored, and count it."""
+            nonlocal storing, done, stored
+            if storing is None:
+                return
+            number, failed = storing.result()
+            storing = None
             self._report.add(space.name, number, failed)
             done += number + len(failed)
             if stored == 0 < number and not space.kind.searchable:
@@ -263,12 +267,19 @@ class Worker:
             stored += number
             if self._progress is not None:
                 self._progress("encode", done, max(before, done))
+
+        with ThreadPoolExecutor(1) as behind:
+            for batch in self._batches(waiting, space, settle, once=once):
+                encoded, failed = self._encode(encoder, batch)
+                settle()
+                storing = behind.submit(self._store, waiting, encoded, [*batch.failed, *failed])
+            settle()
         if stored:
             analyze(self._db, space.kind)
             space.activate(build_index=space.worth_an_index(), note=self._note)
 
-    def _batches(self, waiting: Queue, space: Space, *, once: bool) -> Iterator[_Batch]:
-        """Claim and read rows, one batch ahead of the model."""
+    def _batches(self, waiting: Queue, space: Space, settle: Callable[[], None], *, once: bool) -> Iterator[_Batch]:
+        """Claim and read rows, one batch ahead of the model; `settle` is called before the queue is taken for empty."""
         with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READERS) as readers:
             coming: Future[_Batch] | None = None
             try:
@@ -276,6 +287,7 @@ class Worker:
                     batch = (coming or ahead.submit(self._next, waiting, readers)).result()
                     coming = None
                     if not (batch.jobs or batch.failed or batch.again):
+                        settle()
                         if once or self._waiting(space) == 0:
                             return
                         time.sleep(_LOOK)
@@ -327,18 +339,20 @@ class Worker:
                     failed.append((job, f"the model fails on it: {type(error).__name__}: {error}"))
             return encoded, failed
 
-    def _store(self, waiting: Queue, encoded: list[tuple[Job, Any, dict[str, Any]]]) -> tuple[int, Failed]:
+    def _store(
+        self, waiting: Queue, encoded: list[tuple[Job, Any, dict[str, Any]]], failed: Failed
+    ) -> tuple[int, Failed]:
+        """Store what was encoded, and set aside what cannot be; beside the model, which encodes the next rows."""
         finite = [each for each in encoded if np.isfinite(each[1]).all()]
-        refused = [
-            (job, "the model gives no finite vector for it")
-            for job, vector, _ in encoded
-            if not np.isfinite(vector).all()
-        ]
-        if not finite:
-            return 0, refused
-        jobs, vectors, media = zip(*finite, strict=True)
-        number, unfit = waiting.store(jobs, np.stack(vectors), media)
-        return number, [*refused, *unfit]
+        lost = {job.id for job, _, _ in encoded} - {job.id for job, _, _ in finite}
+        failed += [(job, "the model gives no finite vector for it") for job, _, _ in encoded if job.id in lost]
+        number = 0
+        if finite:
+            jobs, vectors, media = zip(*finite, strict=True)
+            number, refused = waiting.store(jobs, np.stack(vectors), media)
+            failed += refused
+        waiting.set_aside(failed)
+        return number, failed
 
 
 def _encode(
