@@ -71,6 +71,17 @@ def test_a_search_needs_neither_torch_nor_sklearn_nor_alembic_nor_sqlalchemy() -
     assert not found & {"torch", "sklearn", "scipy", "pandas", "PIL", "alembic", "sqlalchemy"}
 
 
+@pytest.mark.parametrize("model", ["clip-vit-b-32", "all-mpnet-base-v2"])
+def test_missing_weights_are_told_before_anything_heavy_is_loaded(model: str, tmp_path: Path) -> None:
+    found = loaded(
+        f"import os\nos.environ |= {{'HF_HUB_OFFLINE': '1', 'HF_HUB_CACHE': {str(tmp_path)!r}}}\n"
+        "from pgsim.encoders.registry import load_model\nfrom pgsim.errors import PgsimError\n"
+        f"try:\n    load_model({model!r})\nexcept PgsimError:\n    pass\nelse:\n    raise SystemExit(1)"
+    )
+    # A second is less than torch alone takes to be imported.
+    assert not found & {"torch", "open_clip", "sentence_transformers", "transformers", "huggingface_hub"}
+
+
 @pytest.mark.parametrize("name", pgsim.__all__)
 def test_public_names_resolve(name: str) -> None:
     assert getattr(pgsim, name).__doc__

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgsim.app import Catalog
 from pgsim.jobs import queue, worker
@@ -22,17 +23,44 @@ pytestmark = pytest.mark.slow
 ROWS, BROKEN = 500, 20
 
 
-def start(url: str) -> subprocess.Popen[bytes]:
+def start(url: str, name: str) -> subprocess.Popen[bytes]:
+    """Start a worker that the server knows by this name."""
     command = [sys.executable, "-m", "pgsim", "encode", "--threads", "1", "--batch", "16"]
-    return subprocess.Popen(command, env=connection_environment(url), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = connection_environment(make_conninfo(url, application_name=name))
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def claimed(conn: psycopg.Connection[tuple[object, ...]]) -> set[object]:
-    found = conn.execute("select distinct worker from pgsim.encoding_job where worker is not null").fetchall()
-    return {row[0] for row in found}
+def held_by(conn: psycopg.Connection[tuple[object, ...]], name: str) -> int:
+    """Count the rows that a living worker of this name holds."""
+    found = conn.execute(
+        "select count(*) from pgsim.encoding_job j"
+        " join pg_locks l on l.locktype = 'advisory' and l.classid::bigint = %s and l.objid::bigint::int = j.worker"
+        " join pg_stat_activity a on a.pid = l.pid where a.application_name = %s and l.granted",
+        (queue.WORKER_LOCK, name),
+    ).fetchone()
+    assert found is not None
+    return int(str(found[0]))
 
 
-def test_a_worker_is_killed_and_two_go_on(
+def kill_in_mid_batch(workers: dict[str, subprocess.Popen[bytes]], conn: psycopg.Connection[tuple[object, ...]]) -> str:
+    """Wait until any of the workers holds rows, kill it while it does, and tell its name."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for name, process in workers.items():
+            if not held_by(conn, name):
+                continue
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)  # what it had sent to the server is done
+            if held_by(conn, name):
+                process.kill()
+                process.wait(30)
+                return name
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.005)
+    pytest.fail("no worker held a row")
+
+
+def test_one_of_two_workers_is_killed_and_the_other_goes_on(
     catalog: Catalog, database_url: str, conn: psycopg.Connection[tuple[object, ...]], assets: Path
 ) -> None:
     for i in range(ROWS):
@@ -54,22 +82,14 @@ def test_a_worker_is_killed_and_two_go_on(
             "create trigger see after insert or update on {} for each row execute function public.see()"
         ).format(partition)
     )
-    first = start(database_url)
-    others = []
+    workers = {name: start(database_url, name) for name in ("one", "another")}
     try:
-        deadline = time.monotonic() + 120
-        while not claimed(conn) and time.monotonic() < deadline and first.poll() is None:
-            time.sleep(0.005)
-        others = [start(database_url), start(database_url)]
-        first.send_signal(signal.SIGKILL)
-        first.wait(30)
-        # It was in the middle of a batch.
-        assert claimed(conn)
-        for other in others:
-            _, errors = other.communicate(timeout=120)
-            assert other.returncode == 0, errors
+        killed = kill_in_mid_batch(workers, conn)
+        (other,) = (process for name, process in workers.items() if name != killed)
+        _, errors = other.communicate(timeout=120)
+        assert other.returncode == 0, errors
     finally:
-        for process in (first, *others):
+        for process in workers.values():
             process.kill()
             process.communicate()
     counts = conn.execute("select count(*), count(distinct data_row_id) from public.seen").fetchone()
