@@ -52,9 +52,12 @@ for each statement execute function pgsim.note_new_rows();
 
 comment on trigger note_new_rows on pgsim.data_row is 'Notes new rows for the models of their workspace.';
 
+-- Nothing is known of a transition table's columns, and a few rows are expected where all 10,000 are of one workspace: a
+-- nested loop would compare each with each, which took an import of known rows from 0.3 s to 6.
 create or replace function pgsim.note_changed_rows() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
 as $$
 declare
     noted record;
