@@ -28,5 +28,23 @@ def test_one_pass_finds_the_exact_distances(catalog: Catalog, metric: str) -> No
             "l2": np.linalg.norm(vectors.astype(np.float64) - anchor, axis=1),
             "cosine": 1 - (vectors @ anchor) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(anchor),
         }[metric]
-        assert len(truth) in {11, 101}
+        assert len(truth) == 101
         np.testing.assert_allclose(truth, np.sort(exact)[: len(truth)], atol=1e-5)
+
+
+def test_a_doubtful_setting_is_measured_from_more_anchors(catalog: Catalog) -> None:
+    vectors = np.random.default_rng(4).normal(size=(3000, 24)).astype(np.float32)
+    names = [f"r{i}" for i in range(len(vectors))]
+    catalog.rows.add({"id": name, "asset_type": "text"} for name in names)
+    space = catalog.embeddings.create("thin", 24)
+    space.add(names, vectors)
+    space.build(m=4, ef_construction=16)
+    plain = space.find_settings(0.2)
+    assert plain["measured_anchors"] == 48
+    ef_search, bound, _ = plain["measured"]["10"][0]
+    assert 0.3 < bound < 0.95
+    # Just above what is sure: the mean meets it, what it may be off by does not.
+    doubtful = space.find_settings(bound + 0.0002)
+    assert 120 < doubtful["measured_anchors"] < 300
+    assert doubtful["measured"]["10"][0][0] == ef_search
+    assert doubtful["measured"]["10"][0][1] != bound
