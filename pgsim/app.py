@@ -14,6 +14,7 @@ from pgsim.catalog.workspaces import Workspace, Workspaces
 from pgsim.config import Config
 from pgsim.curation.batches import Batches
 from pgsim.curation.bulk_metadata import MetadataChange, set_metadata
+from pgsim.curation.cluster_runs import ClusterRuns
 from pgsim.curation.export import export
 from pgsim.curation.select import Selection, Selector
 from pgsim.curation.source import Source, Sources
@@ -87,6 +88,8 @@ class Catalog:
         The slices.
     batches : Batches
         The batches that were sent to projects.
+    clusters : ClusterRuns
+        The cluster runs.
     """
 
     def __init__(self, db: Database, workspace: str) -> None:
@@ -107,6 +110,7 @@ class Catalog:
         self.embeddings = Spaces(db, self.workspace.id, self._condition, partial(swap, db, self.workspace))
         self._sources = Sources(self.workspace, self._searcher)
         self.batches = Batches(db, self.workspace, self._sources)
+        self.clusters = ClusterRuns(db, self.workspace, self._sources)
 
     @classmethod
     def open(cls, config: Config) -> Self:

@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from pgsim.cli import batches, db, demo, embeddings, encode, metadata, recall, rows, search, select, slices, workspaces
+from pgsim.cli import (
+    batches,
+    clusters,
+    db,
+    demo,
+    embeddings,
+    encode,
+    metadata,
+    recall,
+    rows,
+    search,
+    select,
+    slices,
+    workspaces,
+)
 from pgsim.cli.state import State
 from pgsim.config import Config
 from pgsim.errors import PgsimError
@@ -32,6 +46,7 @@ app.command("encode")(encode.encode)
 app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")
+app.add_typer(clusters.app, name="clusters", help="Clusters, outliers and doubtful labels.")
 app.command("select")(select.select)
 app.command("demo")(demo.demo)
 

@@ -25,6 +25,8 @@ STEPS: Final = {
     "change": "changing",
     "cluster": "finding clusters",
     "assign": "assigning to clusters",
+    "map": "making the map",
+    "compare": "comparing neighbours",
     "select": "selecting",
     "write": "writing",
     "encode": "encoding",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-import numpy as np
 from psycopg import sql
 from psycopg.rows import class_row
 
-from pgsim.catalog.embedding_types import EmbeddingType, EmbeddingTypes, find_embedding_type
+from pgsim.curation.chosen_vectors import ChosenVectors, the_embedding_type
 from pgsim.curation.spread import MAX_CLUSTERS, TRAINED_ROWS, Clusters, default_clusters, k_centre
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError
@@ -20,17 +19,12 @@ from pgsim.query.request import MAX_LIMIT
 from pgsim.types import Order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
     from pgsim.curation.source import Chosen, Source, Sources
     from pgsim.db.engine import Database
     from pgsim.files.report import Progress
-
-#: Bytes of vectors that are held at once, 131,072 of 512 dimensions; where there are more, so many are drawn by lot.
-HELD_BYTES: Final = 2**28
-_FETCH_ROWS: Final = 1000
 
 
 class Method(StrEnum):
@@ -150,17 +144,9 @@ class Selector:
                     wanted, name = _order(by, order, chosen)
                     rows = _read(conn, "select_in_order", {**values, "name": name}, order=wanted)
                     return Selection(rows, chosen.count)
-            spread = _Spread(conn, self._kind(conn, embedding), chosen.count, count, seed, progress)
+            kind = the_embedding_type(conn, self._db, self._workspace.id, embedding)
+            spread = _Spread(ChosenVectors(conn, kind, seed, progress), chosen.count, count)
             return spread.over_clusters(clusters) if method == Method.CLUSTER else spread.apart()
-
-    def _kind(self, conn: Connection[Any], name: str | int | None) -> EmbeddingType:
-        if name is not None:
-            return find_embedding_type(conn, self._workspace.id, name)
-        kinds = EmbeddingTypes(self._db, self._workspace.id).list()
-        if len(kinds) != 1:
-            named = f"; name one with --embedding: {', '.join(kind.name for kind in kinds)}" if kinds else ""
-            raise InvalidInputError(f"the workspace has {len(kinds)} embedding types{named}")
-        return kinds[0]
 
 
 def _check(
@@ -230,73 +216,45 @@ def _read(conn: Connection[Any], name: str, values: dict[str, Any], **parts: sql
 class _Spread:
     """Spreads a choice over the vectors of the chosen rows."""
 
-    conn: Connection[Any]
-    kind: EmbeddingType
+    vectors: ChosenVectors
     considered: int
     count: int
-    seed: int
-    progress: Progress | None
-
-    def __post_init__(self) -> None:
-        statement = query("count_chosen_vectors").format(partition=self.kind.partition)
-        row = self.conn.execute(statement).fetchone()
-        self.vectors = int(row[0]) if row is not None else 0
-        self.held = min(self.vectors, HELD_BYTES // (4 * self.kind.dimensions))
 
     def over_clusters(self, clusters: int | None) -> Selection:
         """Take the nearest to each centre, then the second of each cluster, and so on."""
-        if not self.vectors:
+        vectors, conn = self.vectors, self.vectors.conn
+        if not vectors.count:
             return self._selection([], clusters=[])
-        wanted = default_clusters(self.vectors, self.count) if clusters is None else clusters
-        _, sample = self._sample(min(self.held, TRAINED_ROWS * wanted))
-        self._tell("cluster", 0, None)
-        found = Clusters.of(sample, wanted, self.kind.distance, self.seed)
+        wanted = default_clusters(vectors.count, self.count) if clusters is None else clusters
+        _, sample = vectors.sample(min(vectors.held, TRAINED_ROWS * wanted))
+        vectors.tell("cluster", 0, None)
+        found = Clusters.of(sample, wanted, vectors.kind.distance, vectors.seed)
         del sample
-        self.conn.execute(query("create_assigned_rows"))
+        conn.execute(query("create_assigned_rows"))
         done = 0
-        for ids, block in self._blocks("chosen_vectors"):
+        for ids, block in vectors.blocks():
             nearest, distances = found.assign(block)
-            with self.conn.cursor().copy(query("copy_assigned_rows")) as copy:
+            with conn.cursor().copy(query("copy_assigned_rows")) as copy:
                 for row in zip(ids, nearest.tolist(), distances.tolist(), strict=True):
                     copy.write_row(row)
             done += len(ids)
-            self._tell("assign", done, self.vectors)
+            vectors.tell("assign", done, vectors.count)
         # Without statistics the server may compare every row with every other.
-        self.conn.execute("analyze pg_temp.assigned_row")
-        sizes = [row[0] for row in self.conn.execute(query("count_clusters")).fetchall()]
-        return self._selection(_read(self.conn, "select_from_clusters", {"count": self.count}), clusters=sizes)
+        conn.execute("analyze pg_temp.assigned_row")
+        sizes = [row[0] for row in conn.execute(query("count_clusters")).fetchall()]
+        return self._selection(_read(conn, "select_from_clusters", {"count": self.count}), clusters=sizes)
 
     def apart(self) -> Selection:
         """Take each time the row that is farthest from those taken."""
-        ids, sample = self._sample(self.held)
-        chosen = k_centre(sample, self.count, self.kind.distance, lambda done: self._tell("select", done, self.count))
+        vectors = self.vectors
+        ids, sample = vectors.sample(vectors.held)
+        metric = vectors.kind.distance
+        chosen = k_centre(sample, self.count, metric, lambda done: vectors.tell("select", done, self.count))
         names = [ids[row] for row in chosen]
-        scores = dict(self.conn.execute(query("scores_of_chosen_rows"), {"ids": names}).fetchall())
+        scores = dict(vectors.conn.execute(query("scores_of_chosen_rows"), {"ids": names}).fetchall())
         rows = [Picked(name, scores[name], None) for name in names]
-        return self._selection(rows, sampled=self.held if self.held < self.vectors else None)
+        return self._selection(rows, sampled=vectors.held if vectors.held < vectors.count else None)
 
     def _selection(self, rows: list[Picked], **found: Any) -> Selection:
-        return Selection(rows, self.considered, self.kind.name, self.considered - self.vectors, **found)
-
-    def _sample(self, limit: int) -> tuple[list[str], NDArray[np.float32]]:
-        """Read vectors in the order of their lots, so many at most."""
-        sample = np.empty((min(limit, self.vectors), self.kind.dimensions), dtype=np.float32)
-        names: list[str] = []
-        for ids, block in self._blocks("sampled_vectors", limit=limit):
-            sample[len(names) : len(names) + len(ids)] = block
-            names += ids
-            self._tell("read", len(names), len(sample))
-        return names, sample
-
-    def _blocks(self, name: str, limit: int | None = None) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        statement = query(name).format(partition=self.kind.partition)
-        # All of the rows will be read: plan for that, not for the first of them.
-        self.conn.execute("set local cursor_tuple_fraction = 1")
-        with self.conn.cursor("pgsim_vectors", binary=True) as cursor:
-            cursor.execute(statement, {"limit": limit, "seed": str(self.seed)})
-            while rows := cursor.fetchmany(_FETCH_ROWS):
-                yield [row[0] for row in rows], np.stack([row[1].to_numpy() for row in rows]).astype(np.float32)
-
-    def _tell(self, step: str, done: int, total: int | None) -> None:
-        if self.progress is not None:
-            self.progress(step, done, total)
+        without = self.considered - self.vectors.count
+        return Selection(rows, self.considered, self.vectors.kind.name, without, **found)

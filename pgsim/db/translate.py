@@ -40,6 +40,7 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "embedding_type_workspace_id_name_key": "an embedding type of that name exists already in the workspace",
     "slice_workspace_id_name_key": "a slice of that name exists already in the workspace",
     "batch_workspace_id_name_key": "a batch of that name exists already in the workspace",
+    "cluster_run_workspace_id_name_key": "a cluster run of that name exists already in the workspace",
     "batch_row_workspace_id_project_data_row_id_key": "one of these data rows was sent to that project already",
     "workspace_name_check": "a workspace's name holds a-z, 0-9, _ and -, begins with a letter or digit, at most 50",
     "workspace_limits_check": (
@@ -65,6 +66,8 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "metadata_field_options_check": "an enum has 1 to 1000 options, and no other kind has any",
     "batch_name_check": "a batch's name has 1 to 100 characters, no control characters among them",
     "batch_project_check": "a project's name has 1 to 100 characters, no control characters among them",
+    "cluster_run_name_check": "a cluster run's name has 1 to 100 characters, no control characters among them",
+    "cluster_run_method_check": "the method of a cluster run is kmeans or hdbscan",
     "slice_name_check": (
         "a slice's name has 3 to 30 characters and at most 63 bytes, no control characters, no space at either end"
     ),

@@ -36,6 +36,7 @@ from pgsim.filters.nodes import (
     Node,
     Not,
     Null,
+    OfRun,
     Or,
     Similar,
     TextMatch,
@@ -66,6 +67,8 @@ class Context:
         The declared metadata fields.
     has_embedding, in_slice, in_batch : callable, optional
         From the name to the condition; without it, such a leaf is refused.
+    of_run : callable, optional
+        From the comparison with what a cluster run found, and whether it has to tell false from null, to the condition.
     similar : callable, optional
         From the similarity clause, and whether it has to tell false from null, to the condition.
     few : bool
@@ -79,6 +82,7 @@ class Context:
     has_embedding: Callable[[str], Condition] | None = None
     in_slice: Callable[[str], Condition] | None = None
     in_batch: Callable[[str], Condition] | None = None
+    of_run: Callable[[OfRun, bool], Condition] | None = None
     similar: Callable[[SimilarityClause, bool], Condition] | None = None
     few: bool = False
 
@@ -110,6 +114,8 @@ def _compile(node: Node, context: Context, steps: Steps, *, exact: bool) -> Cond
             return _call(context.in_slice, "in_slice", steps, name)
         case InBatch(name=name):
             return _call(context.in_batch, "in_batch", steps, name)
+        case OfRun():
+            return _call(context.of_run, node.measure, steps, node, exact)
         case Similar(clause=clause):
             return _call(context.similar, "similar", steps, clause, exact)
     target = read_field(node.field)
@@ -143,13 +149,14 @@ def _column_leaf(node: Node, row: Any, target: Field) -> Condition:
         case Between(low=low, high=high):
             return ordered.between(value(low), value(high))
         case Comparison(op=op, value=raw):
-            return _compare(column if op in ("=", "!=") else ordered, op, value(raw))
+            return compare(column if op in ("=", "!=") else ordered, op, value(raw))
         case TextMatch():
             return _text_match(column, node)
     raise AssertionError(node)
 
 
-def _compare(left: ColumnElement[Any], op: str, right: ColumnElement[Any]) -> Condition:
+def compare(left: ColumnElement[Any], op: str, right: ColumnElement[Any]) -> Condition:
+    """Compare by one of ``pgsim.filters.nodes.COMPARISONS``."""
     match op:
         case "=":
             return left == right
@@ -213,7 +220,7 @@ class _JsonLeaf:
     def _ordered(self, op: str, value: Value, *at: str | int) -> Condition:
         kind = self._kind(value, at)
         left = metadata.ordered(self.context.row, self.field, kind)
-        return _compare(left, op, bound(_native(value, kind), _sql_type(kind)))
+        return compare(left, op, bound(_native(value, kind), _sql_type(kind)))
 
     def _one_of(self, values: tuple[Value, ...], *at: str | int) -> Condition:
         """Equal to one of the values: null where the field's value is of no type among theirs."""

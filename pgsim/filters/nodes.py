@@ -30,6 +30,7 @@ _MINUS_SIGNS = re.compile(r'(?:-[^\w"]*){16}')
 
 COMPARISONS: Final = ("=", "!=", "<", "<=", ">", ">=")
 TEXT_MATCHES: Final = ("like", "ilike", "contains", "starts_with", "ends_with")
+MEASURES: Final = ("cluster", "outlier", "disagreement")
 OPERATORS: Final = (*COMPARISONS, "between", "in", "null", *TEXT_MATCHES)
 
 
@@ -54,6 +55,23 @@ def _operator(value: object) -> str:
     if value not in OPERATORS:
         raise InvalidInputError(f"must be one of {' '.join(OPERATORS)}")
     return str(value)
+
+
+def _comparison(value: object) -> str:
+    if value not in COMPARISONS:
+        raise InvalidInputError(f"must be one of {' '.join(COMPARISONS)}")
+    return str(value)
+
+
+def _number(value: object) -> int | float:
+    number = check_value(value)
+    if isinstance(number, str | bool):
+        raise InvalidInputError("must be a number")
+    try:
+        float(number)
+    except OverflowError:
+        raise InvalidInputError("the number is too large") from None
+    return number
 
 
 FieldName = Annotated[Text, BeforeValidator(validator(_known_field))]
@@ -165,6 +183,23 @@ class InBatch(Model):
     name: Annotated[Name, Attribute(alias="in_batch")]
 
 
+class OfRun(Model):
+    """What a cluster run found of the row, compared with a number; null for rows that are not in the run.
+
+    Parameters
+    ----------
+    run : str
+        Name of the cluster run.
+    measure : {"cluster", "outlier", "disagreement"}
+        Number of the row's cluster, its local outlier factor, or the share of its neighbours with another label.
+    """
+
+    run: Annotated[Name, Attribute(alias="cluster_run")]
+    measure: Literal["cluster", "outlier", "disagreement"] = "cluster"
+    op: Annotated[Literal["=", "!=", "<", "<=", ">", ">="], BeforeValidator(validator(_comparison))]
+    value: Annotated[int | float, PlainValidator(validator(_number))]
+
+
 class Similar(Model):
     """The row is similar to the clause's anchors."""
 
@@ -179,6 +214,7 @@ _BY_KEY: Final[dict[str, type[Model]]] = {
     "has_embedding": HasEmbedding,
     "in_slice": InSlice,
     "in_batch": InBatch,
+    "cluster_run": OfRun,
     "similar": Similar,
 }
 _BY_OP: Final[dict[str, type[Model]]] = {
@@ -216,6 +252,7 @@ Node = Annotated[
     | Annotated[HasEmbedding, Tag("<HasEmbedding>")]
     | Annotated[InSlice, Tag("<InSlice>")]
     | Annotated[InBatch, Tag("<InBatch>")]
+    | Annotated[OfRun, Tag("<OfRun>")]
     | Annotated[Similar, Tag("<Similar>")],
     Discriminator(
         _node_tag,
@@ -271,8 +308,8 @@ class Filter(Model):
 
     @cached_property
     def names_others(self) -> bool:
-        """Whether it names embedding types, slices or batches, so that what it stands for can change."""
-        return any(isinstance(node, HasEmbedding | InSlice | InBatch | Similar) for _, node in walk(self))
+        """Whether it names embedding types, slices, batches or cluster runs, so that what it stands for can change."""
+        return any(isinstance(node, HasEmbedding | InSlice | InBatch | OfRun | Similar) for _, node in walk(self))
 
     @classmethod
     def from_json(cls, source: object) -> Filter:

@@ -21,6 +21,7 @@ from pgsim.filters.messages import describe
 from pgsim.filters.nodes import (
     COMPARISONS,
     MAX_DEPTH,
+    MEASURES,
     TEXT_MATCHES,
     And,
     Between,
@@ -34,6 +35,7 @@ from pgsim.filters.nodes import (
     Node,
     Not,
     Null,
+    OfRun,
     Or,
     Similar,
     TextMatch,
@@ -258,11 +260,40 @@ def _call(reader: Reader) -> Node:
         argument = _string(reader)
         reader.expect_symbol(")")
         return _make(model, token.position, name=argument)
+    if name in MEASURES:
+        return _of_run(reader, token, name)
     if name != "similar":
         raise refuse(f"the function {shown(token.text)} is not taken in a filter", token.position)
     arguments: dict[str, Any] = {}
     _list(reader, "(", ")", lambda: _argument(reader, arguments))
     return _make(Similar, token.position, clause=arguments)
+
+
+def _of_run(reader: Reader, token: Token, measure: str) -> Node:
+    """``cluster('run') in (1, 2)`` is ``cluster('run') = 1 or cluster('run') = 2``."""
+    reader.expect_symbol("(")
+    # A run may be called by its id, which is a number.
+    run = reader.take().text if reader.next.kind is Kind.NUMBER else _string(reader)
+    reader.expect_symbol(")")
+
+    def compared(op: str, value: object) -> Node:
+        return _make(OfRun, token.position, run=run, measure=measure, op=op, value=value)
+
+    operator = _comparison(reader)
+    if operator is not None:
+        return compared(operator, _value(reader, "metadata.number"))
+    negated = reader.accept_word("not")
+    node: Node
+    if reader.accept_word("between"):
+        low = compared(">=", _value(reader, "metadata.number"))
+        reader.expect_word("and")
+        node = And(operands=(low, compared("<=", _value(reader, "metadata.number"))))
+    elif reader.accept_word("in"):
+        values = _list(reader, "(", ")", lambda: _value(reader, "metadata.number"))
+        node = _make(Or, token.position, operands=tuple(compared("=", value) for value in values))
+    else:
+        raise reader.unexpected("a comparison, in or between")
+    return Not(operand=node) if negated else node
 
 
 def _argument(reader: Reader, arguments: dict[str, Any]) -> None:

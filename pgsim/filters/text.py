@@ -20,6 +20,7 @@ from pgsim.filters.nodes import (
     Node,
     Not,
     Null,
+    OfRun,
     Or,
     Similar,
     TextMatch,
@@ -83,6 +84,8 @@ def _print_leaf(node: Node, negation: str = "") -> str:
             return f"in_slice({literal(name)})"
         case InBatch(name=name):
             return f"in_batch({literal(name)})"
+        case OfRun(run=run, measure=measure, op=op, value=value):
+            return f"{measure}({literal(run)}) {op} {literal(value)}"
         case Similar(clause=clause):
             return _similar(clause)
     raise AssertionError(node)

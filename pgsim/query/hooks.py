@@ -1,25 +1,28 @@
-"""What a filter may refer to beyond the row, looked up: fields, embeddings, slices, batches, anchors."""
+"""What a filter may refer to beyond the row, looked up: fields, embeddings, slices, batches, cluster runs, anchors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, column, exists, select, table
+from sqlalchemy import ColumnElement, Double, column, exists, select, table
 
 from pgsim.catalog.batches import find_batch
+from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.catalog.embedding_types import find_embedding_type
 from pgsim.catalog.metadata_fields import declared_fields
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
-from pgsim.filters.compile import Context
+from pgsim.filters.compile import Context, compare
+from pgsim.filters.metadata import bound
 from pgsim.filters.outer import outer
 from pgsim.query.clause_terms import MakeClause, bound_clause
-from pgsim.tables import BatchRow, Embedding
+from pgsim.tables import BatchRow, ClusteredRow, Embedding
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
+    from pgsim.filters.nodes import OfRun
     from pgsim.filters.similarity import SimilarityClause
 
 
@@ -29,7 +32,7 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
     Parameters
     ----------
     conn : Connection
-        Looks up declared metadata fields, and embedding types, slices and batches by name.
+        Looks up declared metadata fields, and embedding types, slices, batches and cluster runs by name.
     workspace : Workspace
         Whose.
     row : type of DataRow, or an alias of it
@@ -59,6 +62,17 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
             select(1).select_from(BatchRow).where(BatchRow.batch_id == batch_id, BatchRow.data_row_id == outer(row.id))
         )
 
+    def of_run(node: OfRun, exact: bool) -> ColumnElement[bool]:
+        run_id, _ = find_cluster_run(conn, workspace, node.run)
+        found: ColumnElement[Any] = getattr(ClusteredRow, node.measure)
+        mine = select(found if exact else 1).select_from(ClusteredRow)
+        mine = mine.where(ClusteredRow.run_id == run_id, ClusteredRow.data_row_id == outer(row.id))
+        value = bound(float(node.value), Double())
+        if exact:
+            # Null for a row that is not in the run.
+            return compare(mine.scalar_subquery(), node.op, value)
+        return exists(mine.where(compare(found, node.op, value)))
+
     def similar(clause: SimilarityClause, exact: bool) -> ColumnElement[bool]:
         return make_clause(conn, workspace, clause).holds(row, exact=exact)
 
@@ -69,5 +83,6 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
         has_embedding=has_embedding,
         in_slice=in_slice,
         in_batch=in_batch,
+        of_run=of_run,
         similar=similar,
     )

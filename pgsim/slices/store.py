@@ -9,11 +9,12 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from pgsim.catalog.batches import find_batch
+from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
 from pgsim.filters.clauses import clauses, map_leaves, score_source
 from pgsim.filters.messages import placed
-from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Node, Similar, walk
+from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Node, OfRun, Similar, walk
 from pgsim.filters.similarity import SimilarityClause
 from pgsim.query.clause_search import clause_request, clause_type, read_clause
 from pgsim.slices import neighbourhood
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | None, where: Filter | None) -> Filter:
     """Make a definition of a search's clause and its filter, by names that stay true and anchors that stay there.
 
-    Embedding types, slices and batches are called by their names, also where they were given by id or left out: names
-    in definitions follow when something is renamed.
+    Embedding types, slices, batches and cluster runs are called by their names, also where they were given by id or
+    left out: names in definitions follow when something is renamed.
 
     Parameters
     ----------
@@ -80,6 +81,8 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
                     return InSlice(name=find_slice(conn, workspace, name).name)
                 case InBatch(name=name):
                     return InBatch(name=find_batch(conn, workspace, name)[1])
+                case OfRun(run=name):
+                    return node.model_copy(update={"run": find_cluster_run(conn, workspace, name)[1]})
         return node
 
     return define(None if own is None else settled(None, own), None if where is None else map_leaves(where, named))
@@ -159,6 +162,9 @@ def depend(conn: Connection[Any], workspace: Workspace, record: SliceRecord, def
             case InBatch(name=name):
                 batch_id, _ = find_batch(conn, workspace, name)
                 conn.execute(query("insert_slice_batch"), {**keys, "batch_id": batch_id})
+            case OfRun(run=name):
+                run_id, _ = find_cluster_run(conn, workspace, name)
+                conn.execute(query("insert_slice_cluster_run"), {**keys, "cluster_run_id": run_id})
 
 
 def keep(

@@ -2,6 +2,7 @@
 
 from pgsim.tables.base import SCHEMA, Base
 from pgsim.tables.batch import Batch, BatchRow, SliceBatch
+from pgsim.tables.cluster import Cluster, ClusteredRow, ClusterRun, SliceClusterRun
 from pgsim.tables.data_row import DataRow
 from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
 from pgsim.tables.encoding import EncodingJob
@@ -16,6 +17,9 @@ __all__ = [
     "Base",
     "Batch",
     "BatchRow",
+    "Cluster",
+    "ClusterRun",
+    "ClusteredRow",
     "DataRow",
     "Embedding",
     "EmbeddingType",
@@ -27,6 +31,7 @@ __all__ = [
     "SliceAnchor",
     "SliceBatch",
     "SliceChange",
+    "SliceClusterRun",
     "SliceEmbeddingType",
     "SliceEpoch",
     "SliceMatch",

@@ -25,7 +25,7 @@ begin
         execute 'grant usage on schema ' || $extension$@vector@$extension$ || ' to pgsim_views';
         grant select on pgsim.workspace, pgsim.data_row, pgsim.embedding, pgsim.embedding_type to pgsim_views;
         grant select on pgsim.slice, pgsim.slice_anchor, pgsim.slice_neighbourhood, pgsim.slice_match to pgsim_views;
-        grant select on pgsim.batch_row to pgsim_views;
+        grant select on pgsim.batch_row, pgsim.clustered_row to pgsim_views;
         for partition_name in
             select c.oid::pg_catalog.regclass::text
             from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid

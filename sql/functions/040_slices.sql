@@ -227,6 +227,7 @@ begin
     end if;
     perform pgsim.delete_slices(array(select s.id from pgsim.slice s where s.workspace_id = found_id));
     delete from pgsim.batch b where b.workspace_id = found_id;
+    delete from pgsim.cluster_run r where r.workspace_id = found_id;
     delete from pgsim.embedding_type t where t.workspace_id = found_id;
     delete from pgsim.data_row r where r.workspace_id = found_id;
     execute format('drop schema if exists %I', 'ws_' || workspace);

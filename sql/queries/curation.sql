@@ -102,6 +102,13 @@ from pg_temp.chosen_row c
 join {partition} e on e.data_row_id = c.data_row_id
 order by c.data_row_id;
 
+-- name: labelled_vectors
+select c.data_row_id, e.vector, {label}
+from pg_temp.chosen_row c
+join {partition} e on e.data_row_id = c.data_row_id
+join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = c.data_row_id
+order by c.data_row_id;
+
 -- name: sampled_vectors
 select c.data_row_id, e.vector
 from (

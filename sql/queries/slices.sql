@@ -42,7 +42,8 @@ insert into pgsim.slice_use (slice_id, used_slice_id) values (%(slice_id)s, %(us
 -- name: clear_slice_dependencies
 with anchors as (delete from pgsim.slice_anchor where slice_id = %(slice_id)s),
 uses as (delete from pgsim.slice_use where slice_id = %(slice_id)s),
-batches as (delete from pgsim.slice_batch where slice_id = %(slice_id)s)
+batches as (delete from pgsim.slice_batch where slice_id = %(slice_id)s),
+runs as (delete from pgsim.slice_cluster_run where slice_id = %(slice_id)s)
 delete from pgsim.slice_embedding_type where slice_id = %(slice_id)s;
 
 -- name: insert_slice_embedding_type

@@ -138,8 +138,9 @@ def test_python_page_runs(database_url: str) -> None:
         printed.append(done.stdout.splitlines())
     first, own, slices = printed
     assert (first[0], first[-1]) == ("1500 searchable", "True")
-    assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-3])
-    assert first[-2].endswith("['first', 'second']")
+    assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-4])
+    assert first[-3].endswith("['first', 'second']")
+    assert re.fullmatch(r"4 5 \d+", first[-2])
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])
@@ -156,7 +157,8 @@ def test_sql_page_runs(database_url: str) -> None:
         vectors = np.random.default_rng(1).normal(size=(len(ids), 16))
         catalog.embeddings.create("resnet50", 16).add(ids, vectors)
         catalog.slices.create("rare birds", catalog.search("resnet50", ["bird-17"], score=(0.9, 1)).request)
-    reading, writing, sending, declaring, listening, catching_up = blocks("docs/sql.md", "sql")
+        catalog.clusters.build("resnet50", clusters=3, label="metadata.label", name="run-1")
+    reading, writing, sending, doubtful, declaring, listening, catching_up = blocks("docs/sql.md", "sql")
     with psycopg.connect(database_url, autocommit=True) as conn:
         for statement in reading.split(";\n"):
             if statement.strip():
@@ -180,6 +182,8 @@ def test_sql_page_runs(database_url: str) -> None:
             time.sleep(0.1)  # another test's transaction, which began to write before, still runs
         else:
             pytest.fail("the changes are not there")
+        assert conn.execute(doubtful).fetchall() == []
+        assert conn.execute(doubtful.replace("> 0.5", "= 0")).fetchall()
         conn.execute("delete from pgsim.slice")
         conn.execute("delete from pgsim.embedding_type")
         row, kind, vector = (part for part in re.sub(r"--.*", "", writing).split(";") if part.strip())

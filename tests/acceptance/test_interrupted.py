@@ -46,12 +46,20 @@ def until(conn: psycopg.Connection[tuple[int]], question: str, wanted: int) -> N
             ["metadata", "set", "done=true", "--where", "id >= 'r0'"],
             "update pgsim.data_row set dataset = 'theirs' where id = 'r7'",
         ),
+        # Clusters that nobody may write yet: they are found, and the run and its clusters are stored.
+        (
+            ["clusters", "build", "--name", "run", "--clusters", "2"],
+            "lock table pgsim.clustered_row in share mode",
+        ),
     ],
-    ids=["batch", "metadata"],
+    ids=["batch", "metadata", "clusters"],
 )
 def test_nothing_is_half_done(alone: Cli, words: list[str], obstacle: str, stop: signal.Signals) -> None:
     made = "\n".join(f'{{"id": "r{i}", "asset_type": "text"}}' for i in range(9))
     alone("rows", "import", "-", stdin=made.encode())
+    alone("embeddings", "create", "e", 8)
+    vectors = "\n".join(f'{{"id": "r{i}", "vector": {[i] * 8}}}' for i in range(9))
+    alone("embeddings", "import", "e", "-", stdin=vectors.encode())
     with psycopg.connect(alone.url, autocommit=True) as conn, psycopg.connect(alone.url) as other:
         other.execute(obstacle.encode())
         command = [sys.executable, "-m", "pgsim", "--database", alone.url, *words]
@@ -69,6 +77,9 @@ def test_nothing_is_half_done(alone: Cli, words: list[str], obstacle: str, stop:
         other.close()
         until(conn, OTHERS, 0)
         assert alone.json("batches", "list") == []
+        assert alone.json("clusters", "list") == []
+        for table in ("cluster_run", "cluster", "clustered_row"):
+            assert conn.execute(f"select count(*) from pgsim.{table}".encode()).fetchone() == (0,)
         assert alone.json("rows", "count") == {"count": 9}
         assert alone.json("select", "random", "--count", 9, "--where", "metadata.done = true")["rows"] == []
         # And it can be done again.

@@ -122,6 +122,15 @@ def add_some_of_everything(conn: psycopg.Connection[Any]) -> None:
         "insert into pgsim.batch_row (batch_id, workspace_id, project, data_row_id)"
         " select id, workspace_id, project, 'a' from pgsim.batch"
     )
+    conn.execute(
+        "insert into pgsim.cluster_run (workspace_id, name, embedding_type_id, method)"
+        " select workspace_id, 'c', id, 'kmeans' from pgsim.embedding_type where name = 'plain'"
+    )
+    conn.execute("insert into pgsim.cluster (run_id, number, size) select id, 0, 1 from pgsim.cluster_run")
+    conn.execute(
+        "insert into pgsim.clustered_row (run_id, data_row_id, cluster, distance, x, y)"
+        " select id, 'a', 0, 0, 0, 0 from pgsim.cluster_run"
+    )
 
 
 def differences(db: Database) -> list[Any]:
@@ -226,6 +235,35 @@ def test_rows_of_before_the_batches_can_be_sent(empty: Database) -> None:
         schema.downgrade(empty, "0001")
         assert schema.upgrade(empty).current
         assert [record.name for record in catalog.slices.list()] == []
+        assert catalog.workspaces.get("default").used_slices == 0
+        assert catalog.rows.count() == 9
+
+
+@pytest.mark.parametrize("revision", [version for version in VERSIONS if version < "0009"])
+def test_rows_of_before_the_cluster_runs_can_be_clustered(empty: Database, revision: str) -> None:
+    from alembic import command
+
+    schema.upgrade(empty)
+    schema.downgrade(empty, "base")
+    with empty.engine.begin() as connection:
+        command.upgrade(schema.alembic_config(connection), revision)
+    with empty.transaction() as conn:
+        conn.execute(
+            "insert into pgsim.data_row (workspace_id, id, asset_type) select w.id, 'r' || n, 'text'"
+            " from pgsim.workspace w, generate_series(1, 9) n"
+        )
+    assert schema.upgrade(empty).current
+    with Catalog(empty, "default") as catalog:
+        points = [[float(i > 4) * 9 + i / 9] * 8 for i in range(9)]
+        catalog.embeddings.create("e", 8).add([f"r{i + 1}" for i in range(9)], points, build_index=False)
+        assert catalog.clusters.build("e", clusters=2, name="two").clusters == 2
+        catalog.slices.create("upper", "cluster('two') = 1")
+        catalog.slices.create("lower", "not in_slice('upper')")
+        assert (catalog.slices.count("upper"), catalog.slices.count("lower")) == (4, 5)
+        schema.downgrade(empty, VERSIONS[VERSIONS.index("0009") - 1])
+        assert schema.upgrade(empty).current
+        assert [record.name for record in catalog.slices.list()] == []
+        assert catalog.clusters.list() == []
         assert catalog.workspaces.get("default").used_slices == 0
         assert catalog.rows.count() == 9
 

@@ -1,10 +1,12 @@
--- has_embedding('a') and (in_slice('b') or in_batch('c')) and not similar(embedding => 'e', anchors =>
-%(param_1)s::VARCHAR = %(param_2)s::VARCHAR AND (%(param_3)s::VARCHAR = %(param_4)s::VARCHAR OR %(param_5)s::VARCHAR = %(param_6)s::VARCHAR) AND %(param_7)s::VARCHAR != %(param_8)s::VARCHAR
+-- has_embedding('a') and (in_slice('b') or in_batch('c')) and outlier('d') > 1 and not similar(embeddi
+%(param_1)s::VARCHAR = %(param_2)s::VARCHAR AND (%(param_3)s::VARCHAR = %(param_4)s::VARCHAR OR %(param_5)s::VARCHAR = %(param_6)s::VARCHAR) AND %(param_7)s::VARCHAR = %(param_8)s::VARCHAR AND %(param_9)s::VARCHAR != %(param_10)s::VARCHAR
 -- param_1: a
 -- param_2: has_embedding
 -- param_3: b
 -- param_4: in_slice
 -- param_5: c
 -- param_6: in_batch
--- param_7: e
--- param_8: similar
+-- param_7: d
+-- param_8: outlier
+-- param_9: e
+-- param_10: similar

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-import pgsim.curation.select
+import pgsim.curation.chosen_vectors
 from pgsim.app import Catalog
 from pgsim.curation.spread import k_centre
 from pgsim.errors import InvalidInputError, MissingExtraError, NotFoundError
@@ -127,7 +127,7 @@ def test_diverse(stock: Catalog) -> None:
 
 
 def test_more_vectors_than_can_be_held(stock: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgsim.curation.select, "HELD_BYTES", 4 * 8 * 12)
+    monkeypatch.setattr(pgsim.curation.chosen_vectors, "HELD_BYTES", 4 * 8 * 12)
     selection = stock.select("diverse", 20, seed=5)
     assert selection.sampled == 12
     assert set(selection.ids) == set(lots(IDS[:EMBEDDED], 5)[:12])

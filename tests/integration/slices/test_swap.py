@@ -171,6 +171,29 @@ def test_the_old_type_may_be_dropped(faces: Catalog) -> None:
     assert searched(faces) == members(faces) == NEW
 
 
+def test_cluster_runs_stay_with_the_old_vectors(faces: Catalog) -> None:
+    """What was found among the old model's vectors is history: named with their type, with the rows that it had."""
+    faces.clusters.build("faces", clusters=2, name="groups")
+    group = faces.clusters.rows("groups", by="cluster", cluster=0, limit=None)
+    faces.slices.create("group", "cluster('groups') = 0")
+    faces.slices.create(
+        "near in group", Request.of(["r10"], embedding="faces", score=RANGE, where="cluster('groups') = 0")
+    )
+    grouped = numbers(group)
+    assert members(faces, "near in group") == sorted({*OLD} & {*grouped})
+    kept_as = faces.embeddings.swap("faces", "next").kept_as or ""
+    assert faces.clusters.get("groups").embedding == kept_as
+    assert faces.clusters.rows("groups", by="cluster", cluster=0, limit=None) == group
+    assert members(faces, "group") == grouped
+    assert members(faces, "near in group") == sorted({*NEW} & {*grouped}) != sorted({*OLD} & {*grouped})
+    again = faces.clusters.build("faces", clusters=2, name="of the new ones")
+    assert again.embedding == "faces"
+    assert numbers(faces.clusters.rows(again.name, cluster=0, limit=None)) != grouped
+    faces.embeddings.get(kept_as).delete()
+    assert faces.clusters.get("groups").embedding is None
+    assert members(faces, "group") == grouped
+
+
 def test_what_names_the_new_one_already_goes_on(faces: Catalog, conn: Plain) -> None:
     faces.slices.create("early", Request.of(["r10"], embedding="next", score=RANGE))
     faces.slices.create("both", f"{CLAUSE} and not {CLAUSE.replace('faces', 'next')}")

@@ -28,6 +28,7 @@ CONTEXT = Context(
     has_embedding=lambda name: literal(name) == "has_embedding",
     in_slice=lambda name: literal(name) == "in_slice",
     in_batch=lambda name: literal(name) == "in_batch",
+    of_run=lambda node, _: literal(node.run) == node.measure,
     similar=lambda clause, _: literal(clause.embedding) == "similar",
 )
 FILTERS = {
@@ -69,8 +70,8 @@ FILTERS = {
     "media_of_a_declared_name": "media.n = '5'",
     "matches": "text matches 'two words'",
     "matches_below_not": "text not matches 'two words'",
-    "hooks": "has_embedding('a') and (in_slice('b') or in_batch('c')) and not similar(embedding => 'e', "
-    "anchors => array['a'])",
+    "hooks": "has_embedding('a') and (in_slice('b') or in_batch('c')) and outlier('d') > 1 and "
+    "not similar(embedding => 'e', anchors => array['a'])",
 }  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def test_values_never_become_sql() -> None:
         ("not has_embedding('a')", "where.not: the condition has_embedding cannot be used here"),
         ("uri = 'a' and in_slice('a')", "where.and[1]: the condition in_slice cannot be used here"),
         ("in_batch('a')", "where: the condition in_batch cannot be used here"),
+        ("outlier('a') > 1", "where: the condition outlier cannot be used here"),
         ("similar(anchors => array['a'])", "where: the condition similar cannot be used here"),
         (
             "metadata.taken in ('2024-01-01', 'x')",

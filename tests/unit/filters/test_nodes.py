@@ -26,6 +26,7 @@ ROW = {"row": "a"}
         {"has_embedding": "n"},
         {"in_slice": "n"},
         {"in_batch": "n"},
+        {"cluster_run": "n", "measure": "outlier", "op": ">=", "value": 1.5},
     ],
 )
 def test_json_is_read_and_written_back(node: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ def similar(**parts: Any) -> dict[str, Any]:
         ([], "filter: must be an object"),
         ({}, "where: is missing"),
         ({"where": 3}, "where: is not a condition; it needs one of and, or, not, matches, has_embedding, in_slice, "
-         "in_batch, similar, or field and op"),
+         "in_batch, cluster_run, similar, or field and op"),
         ({"version": 2, "where": EQUAL}, "version: must be 1, not '2'"),
         ({"version": 1, "where": EQUAL, "limit": 3}, "limit: is not known here"),
         ({"and": []}, "where.and: must not be empty"),

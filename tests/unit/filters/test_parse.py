@@ -14,6 +14,10 @@ def leaf(field: str, op: str, **rest: Any) -> dict[str, Any]:
     return {"field": field, "op": op, **rest}
 
 
+def of_run(run: str, measure: str, op: str, value: float) -> dict[str, Any]:
+    return {"cluster_run": run, "measure": measure, "op": op, "value": value}
+
+
 A, B, C = (leaf(f"metadata.{name}", "=", value=1) for name in "abc")
 
 
@@ -49,6 +53,17 @@ A, B, C = (leaf(f"metadata.{name}", "=", value=1) for name in "abc")
         ("has_embedding('a')", {"has_embedding": "a"}),
         ("not In_Slice('a')", {"not": {"in_slice": "a"}}),
         ("in_batch('a')", {"in_batch": "a"}),
+        ("cluster('a') = 3", of_run("a", "cluster", "=", 3)),
+        ("Cluster(7) <> -1", of_run("7", "cluster", "!=", -1)),
+        ("outlier('a') > 1.5", of_run("a", "outlier", ">", 1.5)),
+        (
+            "disagreement('a') between 0.5 and 1",
+            {"and": [of_run("a", "disagreement", ">=", 0.5), of_run("a", "disagreement", "<=", 1)]},
+        ),
+        (
+            "cluster('a') not in (1, 2)",
+            {"not": {"or": [of_run("a", "cluster", "=", 1), of_run("a", "cluster", "=", 2)]}},
+        ),
         ("created_at > timestamp '2024-01-01 10:00'", leaf("created_at", ">", value="2024-01-01 10:00")),
         ("created_at > date'2024-01-01'", leaf("created_at", ">", value="2024-01-01")),
         ("created_at > '2024-01-01'::timestamptz", leaf("created_at", ">", value="2024-01-01")),
@@ -164,6 +179,12 @@ def test_similar() -> None:
         ("text not like 'a'", 10, "needed: matches"),
         ("has_embedding(\"a\")", 15, "needed: a string"),
         ("has_embedding('a', 'b')", 18, "needed: ')'"),
+        ("cluster('a')", 13, "needed: a comparison, in or between"),
+        ("cluster(a) = 3", 9, "needed: a string"),
+        ("cluster('a') = 'b'", 1, "must be a number"),
+        ("cluster('a') < 1e400", 1, "the number is too large"),
+        ("cluster('a') in ()", 1, "must not be empty"),
+        ("outlier('a') like 'b'", 14, "needed: a comparison, in or between"),
         ("similar(anchor => array['a'])", 9, "unexpected 'anchor'"),
         ("similar(anchors => 'a')", 20, "needed: array"),
         ("similar(anchors => array['a'], anchors => array['b'])", 32, "anchors is given twice"),
