@@ -15,6 +15,7 @@ from pgsim.config import Config
 from pgsim.curation.batches import Batches
 from pgsim.curation.bulk_metadata import MetadataChange, set_metadata
 from pgsim.curation.cluster_runs import ClusterRuns
+from pgsim.curation.duplicates import By, Duplicates, Keep, find_duplicates
 from pgsim.curation.export import export
 from pgsim.curation.select import Selection, Selector
 from pgsim.curation.source import Source, Sources
@@ -414,6 +415,61 @@ class Catalog:
             clusters=clusters,
             by=by,
             order=order,
+            progress=progress,
+        )
+
+    def duplicates(
+        self,
+        source: Source | None = None,
+        *,
+        by: str = By.EMBEDDING,
+        embedding: str | int | None = None,
+        min_score: float | None = None,
+        against: Source | None = None,
+        keep: str = Keep.OLDEST,
+        progress: Progress | None = None,
+    ) -> Duplicates:
+        """Find groups of rows that are nearly or exactly the same.
+
+        Parameters
+        ----------
+        source : SliceRecord, BatchRecord, Request, Hits, condition or iterable of str, optional
+            The rows; by default all of the workspace.
+        by : {"embedding", "text", "content"}
+            Vectors, by the score of the embedding type; content, by the share of its pieces of five characters that
+            both have; or content that is equal.
+        embedding : str or int, optional
+            The embedding type; may be left out where there is one.
+        min_score : float, optional
+            Least score of a pair; 0.95 by embedding and 0.8 by text, unless it is given.
+        against : source, optional
+            Find only groups that have rows of these, too, such as training data that is in the test set.
+        keep : {"oldest", "newest", "largest"}
+            Which row of a group to keep; the size is that of the image, else of the content.
+        progress : callable, optional
+            Called with the step, the rows done and how many there are where that is known.
+
+        Returns
+        -------
+        Duplicates
+            The groups, with ``superfluous`` for the ids of the rows not to keep.
+
+        Raises
+        ------
+        InvalidInputError, NotFoundError, NotSearchableError
+        MissingExtraError
+            By text, without datasketch.
+        """
+        return find_duplicates(
+            self.db,
+            self.workspace,
+            self._sources,
+            source,
+            by=by,
+            embedding=embedding,
+            min_score=min_score,
+            against=against,
+            keep=keep,
             progress=progress,
         )
 

@@ -15,6 +15,7 @@ from pgsim.cli import (
     clusters,
     db,
     demo,
+    duplicates,
     embeddings,
     encode,
     metadata,
@@ -47,6 +48,7 @@ app.command("recall")(recall.recall)
 app.add_typer(slices.app, name="slices", help="Slices: named filters, each also a SQL view.")
 app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")
 app.add_typer(clusters.app, name="clusters", help="Clusters, outliers and doubtful labels.")
+app.command("duplicates")(duplicates.duplicates)
 app.command("select")(select.select)
 app.command("demo")(demo.demo)
 

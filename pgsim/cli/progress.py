@@ -27,6 +27,7 @@ STEPS: Final = {
     "assign": "assigning to clusters",
     "map": "making the map",
     "compare": "comparing neighbours",
+    "duplicates": "comparing",
     "select": "selecting",
     "write": "writing",
     "encode": "encoding",

@@ -140,7 +140,7 @@ def test_python_page_runs(database_url: str) -> None:
     assert (first[0], first[-1]) == ("1500 searchable", "True")
     assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-4])
     assert first[-3].endswith("['first', 'second']")
-    assert re.fullmatch(r"4 5 \d+", first[-2])
+    assert re.fullmatch(r"4 5 \d+ \[\]", first[-2])
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])

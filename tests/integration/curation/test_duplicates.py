@@ -1,0 +1,148 @@
+"""Near duplicates: all that are there and none that are not, exactly and through the index."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pgsim.app import Catalog
+from pgsim.curation import duplicates
+from pgsim.errors import InvalidInputError, NotSearchableError
+from tests.integration.curation.conftest import IDS
+
+
+def jpeg(pixels: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What becomes of a digit that is stored as JPEG: nearly the same pixels."""
+    file = io.BytesIO()
+    Image.fromarray((pixels.reshape(8, 8) * 255 / 16).round().astype(np.uint8)).save(file, "JPEG", quality=90)
+    return np.asarray(Image.open(file), dtype=np.float64).ravel() * 16 / 255
+
+
+def names(found: duplicates.Duplicates) -> list[list[str]]:
+    return sorted([row.data_row_id for row in group] for group in found.groups)
+
+
+@pytest.fixture(scope="module")
+def digits(shared: Catalog) -> Catalog:
+    """1,000 digits by their pixels, and 15 of them once more after JPEG."""
+    images = load_digits().data[:1000]
+    copied = range(7, 940, 66)
+    ids = [f"d{i:04}" for i in range(1000)] + [f"d{i:04} copy" for i in copied]
+    vectors = np.vstack([images, [jpeg(images[i]) for i in copied]])
+    shared.rows.add({"id": name, "asset_type": "image", "metadata": {"copy": name.endswith("copy")}} for name in ids)
+    shared.embeddings.create("pixels", 64).add(ids, vectors.astype(np.float32))
+    return shared
+
+
+@pytest.mark.parametrize("index_from", [10**9, 0])
+def test_fifteen_images_stored_as_jpeg(digits: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
+    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    found = digits.duplicates(embedding="pixels", min_score=0.97)
+    wanted = [[f"d{i:04}", f"d{i:04} copy"] for i in range(7, 940, 66)]
+    assert len(wanted) == 15
+    assert names(found) == wanted
+    assert found.superfluous == [copy for _, copy in wanted]
+    assert (found.considered, found.compared) == (1015, 1015)
+    assert all(0.97 <= row.score < 1 for group in found.groups for row in group)
+
+
+def test_leakage(digits: Catalog) -> None:
+    train, test = digits.slices.create("train", "metadata.copy = false"), "metadata.copy = true"
+    found = digits.duplicates(train, embedding="pixels", min_score=0.97, against=test)
+    assert len(found.groups) == 15
+    assert [[row.side for row in group] for group in found.groups] == [["source", "against"]] * 15
+    assert found.shared == 0
+    # Near ones of one side are none of its business.
+    assert digits.duplicates(train, embedding="pixels", min_score=0.9, against="id = 'd0000'").groups == []
+    both = digits.duplicates(train, embedding="pixels", min_score=0.97, against=["d0007", "d0007 copy"])
+    assert [[(row.data_row_id, row.side) for row in group] for group in both.groups] == [
+        [("d0007", "both"), ("d0007 copy", "against")]
+    ]
+    assert both.shared == 1
+    digits.slices.delete("train")
+
+
+@pytest.mark.parametrize("index_from", [10**9, 0])
+def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
+    """Neighbours are at score 0.5, those beyond at a third."""
+    stock.embeddings.get("e").build()
+    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    for walked in (32, 3):
+        # A walk of three: whoever has more neighbours in range than that is compared with every row.
+        monkeypatch.setattr(duplicates, "WALKED", walked)
+        at = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=0.5)
+        assert names(at) == [["r01", "r02", "r03"]]
+        assert stock.duplicates(["r01", "r02", "r03"], min_score=0.5000001).groups == []
+        wide = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=1 / 3)
+        assert names(wide) == [["r01", "r02", "r03"], ["r20", "r22"]]
+        assert names(stock.duplicates(min_score=0.5)) == [IDS[:30]]
+
+
+@pytest.mark.parametrize("index_from", [10**9, 0])
+def test_equal_vectors(stock: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
+    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    flat = stock.embeddings.create("flat", 8, score_half=1.0, score_power=1.0)
+    flat.add(IDS, np.full((40, 8), 2.5))
+    found = stock.duplicates(embedding="flat", min_score=1)
+    assert names(found) == [IDS]
+    assert {row.score for row in found.groups[0]} == {1.0}
+    assert found.superfluous == IDS[1:]
+
+
+def test_which_to_keep(catalog: Catalog) -> None:
+    catalog.rows.add([{"id": "b", "asset_type": "text", "content": "same", "media": {"width": 2, "height": 3}}])
+    catalog.rows.add([{"id": "a", "asset_type": "text", "content": "same"}])
+    catalog.rows.add([{"id": "c", "asset_type": "text", "content": "other"}, {"id": "d", "asset_type": "text"}])
+    for keep, kept in (("oldest", "b"), ("newest", "a"), ("largest", "b")):
+        found = catalog.duplicates(by="content", keep=keep)
+        assert [[(row.data_row_id, row.keep) for row in group] for group in found.groups] == [
+            [("a", kept == "a"), ("b", kept == "b")]
+        ]
+    assert (found.considered, found.compared) == (4, 3)
+
+
+def test_by_text(catalog: Catalog) -> None:
+    pytest.importorskip("datasketch", reason="an extra, which not every machine has")
+    text = "A clustering of the rows by their vectors, which is stored with each row's place in it. " * 3
+    catalog.rows.add(
+        [
+            {"id": "a", "asset_type": "text", "content": text},
+            {"id": "b", "asset_type": "text", "content": text.upper() + "\n"},
+            {"id": "c", "asset_type": "text", "content": text.replace("rows", "images")},
+            {"id": "d", "asset_type": "text", "content": "Something else altogether, of which there is one."},
+            {"id": "e", "asset_type": "image"},
+        ]
+    )
+    assert names(catalog.duplicates(by="text")) == [["a", "b", "c"]]
+    assert names(catalog.duplicates(by="text", min_score=1)) == [["a", "b"]]
+    assert names(catalog.duplicates(["a", "b"], by="text", against=["c"])) == [["a", "b", "c"]]
+    assert catalog.duplicates(["a", "b"], by="text", against=["d"]).groups == []
+    assert catalog.duplicates(by="text").compared == 4
+
+
+def test_nothing_to_compare(stock: Catalog) -> None:
+    for by in ("embedding", "content"):
+        found = stock.duplicates("id = 'nobody'", by=by)
+        assert (found.groups, found.considered, found.compared) == ([], 0, 0)
+    assert stock.duplicates(["r01", "r39"]).compared == 1
+
+
+def test_what_is_refused(stock: Catalog) -> None:
+    for options, message in (
+        ({"by": "luck"}, "embedding, text, content"),
+        ({"keep": "best"}, "oldest, newest, largest"),
+        ({"min_score": 0}, "above 0, at most 1"),
+        ({"min_score": 1.5}, "above 0, at most 1"),
+        ({"by": "content", "min_score": 0.5}, "leave min_score out"),
+        ({"by": "text", "embedding": "e"}, "no use for an embedding"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            stock.duplicates(**options)  # type: ignore[arg-type]
+    stock.embeddings.create("young", 8).add(IDS[:3], np.zeros((3, 8)))
+    with pytest.raises(NotSearchableError, match="still collecting"):
+        stock.duplicates(embedding="young")
