@@ -140,6 +140,31 @@ def rows(
 
 
 @app.command()
+def plot(
+    ctx: typer.Context,
+    name: Name,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="*.html or *.png.", show_default=False)],
+    colour: Annotated[
+        str | None,
+        typer.Option(
+            "--colour",
+            "--color",
+            help="cluster (the default), label, outlier, disagreement, asset_type, dataset or metadata.NAME.",
+            metavar="FIELD",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the map of a run: a picture, or a page to look around in that needs no network."""
+    from pgsim.cli.render import safe
+
+    state: State = ctx.obj
+    with state.catalog() as catalog:
+        number = catalog.clusters.plot(name, file, colour=colour)
+    state.emit({"rows": number, "file": file}, f"a map of {number:,} rows written to {safe(file)}")
+
+
+@app.command()
 def delete(
     ctx: typer.Context,
     name: Name,

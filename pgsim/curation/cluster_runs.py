@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.curation.chosen_vectors import ChosenVectors, the_embedding_type
 from pgsim.curation.cluster_build import Method, Plan, build_run
+from pgsim.curation.plot import plot
 from pgsim.curation.projection import MapKind
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
@@ -20,6 +21,8 @@ from pgsim.query.request import MAX_LIMIT
 from pgsim.types import Order
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgsim.catalog.workspaces import Workspace
     from pgsim.curation.source import Source, Sources
     from pgsim.db.engine import Database
@@ -297,6 +300,36 @@ class ClusterRuns:
         with self._db.transaction() as conn, conn.cursor(row_factory=class_row(ClusteredRecord)) as cursor:
             values = {"run_id": record.id, "cluster": cluster, "limit": limit}
             return cursor.execute(query("list_clustered_rows").format(order=keys), values).fetchall()
+
+    def plot(self, name: str | int, target: str | Path, *, colour: str | None = None) -> int:
+        """Write the map of a run: each row at its place, coloured by a field.
+
+        Parameters
+        ----------
+        name : str or int
+            The run.
+        target : str or Path
+            ``*.png``, or ``*.html``: one page that needs no network, to look around in, to point at rows, and to take
+            the ids of those inside a line that is drawn around them.
+        colour : str, optional
+            ``cluster`` (the default), ``label``, ``outlier``, ``disagreement``, ``asset_type``, ``dataset`` or
+            ``metadata.NAME``; in a page it can be chosen.
+
+        Returns
+        -------
+        int
+            Rows on the map, at most 100,000; of more, so many are drawn by lot.
+
+        Raises
+        ------
+        InvalidInputError
+            Another kind of file, a field that no row has, or no row that is still there.
+        MissingExtraError
+            A picture without matplotlib.
+        FileFormatError
+            The file cannot be written there.
+        """
+        return plot(self._db, self._workspace, self.get(name), target, colour)
 
     def delete(self, name: str | int, *, force: bool = False) -> tuple[ClusterRunRecord, Names]:
         """Delete a run; its data rows stay.

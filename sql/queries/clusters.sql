@@ -114,3 +114,17 @@ delete from pgsim.cluster_run where id = %(run_id)s;
 -- name: insert_slice_cluster_run
 insert into pgsim.slice_cluster_run (slice_id, cluster_run_id) values (%(slice_id)s, %(cluster_run_id)s)
 on conflict do nothing;
+
+-- name: mapped_rows
+-- Of many rows, those that are first by lot.
+select *
+from (
+    select c.data_row_id, c.cluster, c.x, c.y, c.outlier, c.label, c.disagreement, r.asset_type, r.dataset, r.uri,
+        r.metadata
+    from pgsim.clustered_row c
+    join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = c.data_row_id
+    where c.run_id = %(run_id)s
+    order by sha256(convert_to(c.data_row_id, 'UTF8')), c.data_row_id
+    limit %(limit)s
+) m
+order by m.data_row_id;

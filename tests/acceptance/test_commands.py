@@ -45,7 +45,7 @@ def test_the_commands_that_there_are() -> None:
         slices anchors | slices history | slices export | slices delete
         batches create | batches list | batches show | batches export | batches delete
         select | metadata set | encode
-        clusters build | clusters list | clusters show | clusters rows | clusters delete
+        clusters build | clusters list | clusters show | clusters rows | clusters plot | clusters delete
         duplicates
     """
     assert set(LEAVES) >= {" ".join(name.split()) for name in re.split(r"[|\n]", wanted) if name.strip()}

@@ -124,12 +124,13 @@ def test_the_change_of_model_runs(tmp_path: Path, database_url: str) -> None:
     assert re.search(r"like one +carried over", printed[3])
 
 
-def test_python_page_runs(database_url: str) -> None:
+def test_python_page_runs(database_url: str, tmp_path: Path) -> None:
     printed = []
     for code in blocks("docs/python.md", "python"):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env=connection_environment(database_url),
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
@@ -141,6 +142,7 @@ def test_python_page_runs(database_url: str) -> None:
     assert re.fullmatch(r"\[('row-\d+[16]'(, )?){5}\] None", first[-4])
     assert first[-3].endswith("['first', 'second']")
     assert re.fullmatch(r"4 5 \d+ \[\]", first[-2])
+    assert (tmp_path / "map.html").exists()
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])
