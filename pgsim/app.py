@@ -15,7 +15,8 @@ from pgsim.config import Config
 from pgsim.curation.batches import Batches
 from pgsim.curation.bulk_metadata import MetadataChange, set_metadata
 from pgsim.curation.cluster_runs import ClusterRuns
-from pgsim.curation.duplicates import By, Duplicates, Keep, find_duplicates
+from pgsim.curation.duplicate_pairs import By
+from pgsim.curation.duplicates import Duplicates, Keep, find_duplicates
 from pgsim.curation.export import export
 from pgsim.curation.select import Selection, Selector
 from pgsim.curation.source import Source, Sources
@@ -435,13 +436,14 @@ class Catalog:
         ----------
         source : SliceRecord, BatchRecord, Request, Hits, condition or iterable of str, optional
             The rows; by default all of the workspace.
-        by : {"embedding", "text", "content"}
+        by : {"embedding", "text", "image", "content"}
             Vectors, by the score of the embedding type; content, by the share of its pieces of five characters that
-            both have; or content that is equal.
+            both have; pictures of asset type image, by the share of equal bits of their perceptual hashes; or content
+            that is equal.
         embedding : str or int, optional
             The embedding type; may be left out where there is one.
         min_score : float, optional
-            Least score of a pair; 0.95 by embedding and 0.8 by text, unless it is given.
+            Least score of a pair; 0.95 by embedding, 0.8 by text and 0.9 by image, unless it is given.
         against : source, optional
             Find only groups that have rows of these, too, such as training data that is in the test set.
         keep : {"oldest", "newest", "largest"}
@@ -458,7 +460,7 @@ class Catalog:
         ------
         InvalidInputError, NotFoundError, NotSearchableError
         MissingExtraError
-            By text, without datasketch.
+            By text, without datasketch; by image, without imagehash.
         """
         return find_duplicates(
             self.db,

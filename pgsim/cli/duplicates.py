@@ -18,10 +18,14 @@ def duplicates(
     min_score: Annotated[
         float | None,
         typer.Option(
-            help="Least score of a pair (default: 0.95 by embedding, 0.8 by text).", metavar="X", show_default=False
+            help="Least score of a pair (default: 0.95 by embedding, 0.8 by text, 0.9 by image).",
+            metavar="X",
+            show_default=False,
         ),
     ] = None,
-    by: Annotated[str, typer.Option(help="embedding, text or content (equal ones).", metavar="WHAT")] = "embedding",
+    by: Annotated[
+        str, typer.Option(help="embedding, text, image or content (equal ones).", metavar="WHAT")
+    ] = "embedding",
     slice_: options.Slice = None,
     where: options.Where = None,
     filter_json: options.FilterOption = None,
@@ -35,6 +39,7 @@ def duplicates(
     """Find near duplicates, and say which row of each group to keep; prints the ids of the others."""
     from pgsim.cli.progress import progress_bar
     from pgsim.cli.render import safe
+    from pgsim.curation.pictures import told_unread
 
     state: State = ctx.obj
     with state.catalog() as catalog, progress_bar("duplicates") as progress:
@@ -52,3 +57,5 @@ def duplicates(
     if found.shared is not None:
         told += f"; {found.shared:,} rows are in both"
     state.note(told)
+    if unread := told_unread(found.unread):
+        state.note(safe(unread))

@@ -51,6 +51,19 @@ join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = c.data_row
 where r.content is not null
 order by r.id;
 
+-- name: count_compared_images
+select count(*)
+from pg_temp.compared_row c
+join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = c.data_row_id
+where r.asset_type = 'image';
+
+-- name: compared_images
+select r.id, r.uri, r.content, r.media, c.sides
+from pg_temp.compared_row c
+join pgsim.data_row r on r.workspace_id = %(workspace_id)s and r.id = c.data_row_id
+where r.asset_type = 'image'
+order by r.id;
+
 -- name: equal_contents
 select min(c.data_row_id) over equal, c.data_row_id
 from pg_temp.compared_row c

@@ -58,6 +58,8 @@ def test_import_pgsim_loads_nothing_heavy() -> None:
         ("select",),
         ("metadata", "set"),
         ("encode",),
+        ("clusters", "plot"),
+        ("duplicates",),
     ],
     ids=" ".join,
 )

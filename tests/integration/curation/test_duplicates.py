@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,21 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from pgsim.app import Catalog
-from pgsim.curation import duplicates
+from pgsim.curation import duplicate_pairs, duplicates
 from pgsim.errors import InvalidInputError, NotSearchableError
 from tests.integration.curation.conftest import IDS
 
 
+def saved(pixels: np.ndarray[Any, np.dtype[np.float64]], kind: str) -> bytes:
+    """Save a digit as an image file."""
+    file = io.BytesIO()
+    Image.fromarray((pixels.reshape(8, 8) * 255 / 16).round().astype(np.uint8)).save(file, kind, quality=90)
+    return file.getvalue()
+
+
 def jpeg(pixels: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """What becomes of a digit that is stored as JPEG: nearly the same pixels."""
-    file = io.BytesIO()
-    Image.fromarray((pixels.reshape(8, 8) * 255 / 16).round().astype(np.uint8)).save(file, "JPEG", quality=90)
-    return np.asarray(Image.open(file), dtype=np.float64).ravel() * 16 / 255
+    return np.asarray(Image.open(io.BytesIO(saved(pixels, "JPEG"))), dtype=np.float64).ravel() * 16 / 255
 
 
 def names(found: duplicates.Duplicates) -> list[list[str]]:
@@ -41,7 +48,7 @@ def digits(shared: Catalog) -> Catalog:
 
 @pytest.mark.parametrize("index_from", [10**9, 0])
 def test_fifteen_images_stored_as_jpeg(digits: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
-    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", index_from)
     found = digits.duplicates(embedding="pixels", min_score=0.97)
     wanted = [[f"d{i:04}", f"d{i:04} copy"] for i in range(7, 940, 66)]
     assert len(wanted) == 15
@@ -49,6 +56,56 @@ def test_fifteen_images_stored_as_jpeg(digits: Catalog, monkeypatch: pytest.Monk
     assert found.superfluous == [copy for _, copy in wanted]
     assert (found.considered, found.compared) == (1015, 1015)
     assert all(0.97 <= row.score < 1 for group in found.groups for row in group)
+
+
+def test_fifteen_pictures_stored_as_jpeg(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their looks, whether they are files or inline, among 1,000 pictures of ten kinds."""
+    pytest.importorskip("imagehash", reason="an extra, which not every machine has")
+    monkeypatch.setenv("PGSIM_FILE_ROOTS", str(tmp_path))
+    images = load_digits().data[:1000]
+    copied = range(7, 940, 66)
+    for i in copied:
+        (tmp_path / f"{i}.jpg").write_bytes(saved(images[i], "JPEG"))
+    catalog.rows.add(
+        {"id": f"d{i:04}", "asset_type": "image", "content": inline(saved(image, "PNG"))}
+        for i, image in enumerate(images)
+    )
+    catalog.rows.add({"id": f"d{i:04} copy", "asset_type": "image", "uri": str(tmp_path / f"{i}.jpg")} for i in copied)
+    catalog.rows.add(
+        [
+            {"id": "elsewhere", "asset_type": "image", "uri": "/etc/hostname"},
+            {"id": "no picture", "asset_type": "image", "content": "data:text/plain,x"},
+            {"id": "words", "asset_type": "text", "content": inline(saved(images[7], "PNG"))},
+        ]
+    )
+    seen: list[tuple[int, int | None]] = []
+    found = catalog.duplicates(by="image", progress=lambda step, done, total: seen.append((done, total)))
+    wanted = [[f"d{i:04}", f"d{i:04} copy"] for i in copied]
+    assert len(wanted) == 15
+    assert names(found) == wanted
+    assert found.superfluous == [copy for _, copy in wanted]
+    assert (found.considered, found.compared) == (1018, 1015)
+    assert {row.data_row_id: row.reason for row in found.unread} == {
+        "elsewhere": f"the file is outside the folders in PGSIM_FILE_ROOTS ({tmp_path})",
+        "no picture": "it is not an image, or of a format that is not read",
+    }
+    assert seen[-1] == (1017, 1017)
+    train = [f"d{i:04}" for i in range(500)]
+    leaked = catalog.duplicates(train, by="image", against="id like '% copy'")
+    assert names(leaked) == [group for group in wanted if group[0] in train]
+    # Equal pictures are one for the comparison, also where they are on both sides.
+    catalog.rows.add(
+        {"id": f"same {i}", "asset_type": "image", "content": inline(saved(images[7], "PNG"))} for i in (1, 2)
+    )
+    both = catalog.duplicates(["same 1", "d0008"], by="image", against=["same 2", "d0007 copy"])
+    assert [[(row.data_row_id, row.side) for row in group] for group in both.groups] == [
+        [("d0007 copy", "against"), ("same 1", "source"), ("same 2", "against")]
+    ]
+    assert catalog.duplicates("asset_type = 'text'", by="image").groups == []
+
+
+def inline(data: bytes) -> str:
+    return "data:;base64," + base64.b64encode(data).decode()
 
 
 def test_leakage(digits: Catalog) -> None:
@@ -71,10 +128,10 @@ def test_leakage(digits: Catalog) -> None:
 def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
     """Neighbours are at score 0.5, those beyond at a third."""
     stock.embeddings.get("e").build()
-    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", index_from)
     for walked in (32, 3):
         # A walk of three: whoever has more neighbours in range than that is compared with every row.
-        monkeypatch.setattr(duplicates, "WALKED", walked)
+        monkeypatch.setattr(duplicate_pairs, "WALKED", walked)
         at = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=0.5)
         assert names(at) == [["r01", "r02", "r03"]]
         assert stock.duplicates(["r01", "r02", "r03"], min_score=0.5000001).groups == []
@@ -85,7 +142,7 @@ def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, inde
 
 @pytest.mark.parametrize("index_from", [10**9, 0])
 def test_equal_vectors(stock: Catalog, monkeypatch: pytest.MonkeyPatch, index_from: int) -> None:
-    monkeypatch.setattr(duplicates, "INDEX_FROM", index_from)
+    monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", index_from)
     flat = stock.embeddings.create("flat", 8, score_half=1.0, score_power=1.0)
     flat.add(IDS, np.full((40, 8), 2.5))
     found = stock.duplicates(embedding="flat", min_score=1)
@@ -126,7 +183,7 @@ def test_by_text(catalog: Catalog) -> None:
 
 
 def test_nothing_to_compare(stock: Catalog) -> None:
-    for by in ("embedding", "content"):
+    for by in ("embedding", "image", "content"):
         found = stock.duplicates("id = 'nobody'", by=by)
         assert (found.groups, found.considered, found.compared) == ([], 0, 0)
     assert stock.duplicates(["r01", "r39"]).compared == 1
@@ -134,7 +191,7 @@ def test_nothing_to_compare(stock: Catalog) -> None:
 
 def test_what_is_refused(stock: Catalog) -> None:
     for options, message in (
-        ({"by": "luck"}, "embedding, text, content"),
+        ({"by": "luck"}, "embedding, text, image, content"),
         ({"keep": "best"}, "oldest, newest, largest"),
         ({"min_score": 0}, "above 0, at most 1"),
         ({"min_score": 1.5}, "above 0, at most 1"),
