@@ -154,14 +154,23 @@ def plot(
             show_default=False,
         ),
     ] = None,
+    thumbnails: Annotated[int, typer.Option(help="Images that a page shows when pointed at.", metavar="N")] = 2000,
 ) -> None:
     """Write the map of a run: a picture, or a page to look around in that needs no network."""
+    from pgsim.cli.progress import progress_bar
     from pgsim.cli.render import safe
+    from pgsim.curation.pictures import told_unread
 
     state: State = ctx.obj
-    with state.catalog() as catalog:
-        number = catalog.clusters.plot(name, file, colour=colour)
-    state.emit({"rows": number, "file": file}, f"a map of {number:,} rows written to {safe(file)}")
+    with state.catalog() as catalog, progress_bar("map") as progress:
+        drawn = catalog.clusters.plot(name, file, colour=colour, thumbnails=thumbnails, progress=progress)
+    text = f"a map of {drawn.rows:,} rows written to {safe(file)}"
+    if drawn.thumbnails:
+        text += f", with {drawn.thumbnails:,} thumbnails"
+    answer = {"rows": drawn.rows, "thumbnails": drawn.thumbnails, "unread": [row._asdict() for row in drawn.unread]}
+    state.emit({**answer, "file": file}, text)
+    if unread := told_unread(drawn.unread):
+        state.note(safe(unread))
 
 
 @app.command()

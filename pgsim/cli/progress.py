@@ -28,6 +28,7 @@ STEPS: Final = {
     "map": "making the map",
     "compare": "comparing neighbours",
     "duplicates": "comparing",
+    "pictures": "reading pictures",
     "select": "selecting",
     "write": "writing",
     "encode": "encoding",

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.curation.chosen_vectors import ChosenVectors, the_embedding_type
 from pgsim.curation.cluster_build import Method, Plan, build_run
-from pgsim.curation.plot import plot
+from pgsim.curation.plot import THUMBNAILS, Plotted, plot
 from pgsim.curation.projection import MapKind
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
@@ -301,7 +301,15 @@ class ClusterRuns:
             values = {"run_id": record.id, "cluster": cluster, "limit": limit}
             return cursor.execute(query("list_clustered_rows").format(order=keys), values).fetchall()
 
-    def plot(self, name: str | int, target: str | Path, *, colour: str | None = None) -> int:
+    def plot(
+        self,
+        name: str | int,
+        target: str | Path,
+        *,
+        colour: str | None = None,
+        thumbnails: int = THUMBNAILS,
+        progress: Progress | None = None,
+    ) -> Plotted:
         """Write the map of a run: each row at its place, coloured by a field.
 
         Parameters
@@ -314,22 +322,28 @@ class ClusterRuns:
         colour : str, optional
             ``cluster`` (the default), ``label``, ``outlier``, ``disagreement``, ``asset_type``, ``dataset`` or
             ``metadata.NAME``; in a page it can be chosen.
+        thumbnails : int
+            Rows of asset type image whose picture a page shows where they are pointed at; of more, so many are drawn by
+            lot. A thousand add about 4 MB to the page.
+        progress : callable, optional
+            Called with the step, the pictures read and how many there are.
 
         Returns
         -------
-        int
-            Rows on the map, at most 100,000; of more, so many are drawn by lot.
+        Plotted
+            Rows on the map, at most 100,000 (of more, so many are drawn by lot), thumbnails, and pictures that could
+            not be read.
 
         Raises
         ------
         InvalidInputError
             Another kind of file, a field that no row has, or no row that is still there.
         MissingExtraError
-            A picture without matplotlib.
+            A picture without matplotlib, or thumbnails without Pillow.
         FileFormatError
             The file cannot be written there.
         """
-        return plot(self._db, self._workspace, self.get(name), target, colour)
+        return plot(self._db, self._workspace, self.get(name), target, colour, thumbnails, progress)
 
     def delete(self, name: str | int, *, force: bool = False) -> tuple[ClusterRunRecord, Names]:
         """Delete a run; its data rows stay.

@@ -117,8 +117,15 @@ def find_field(fields: Sequence[Field], name: str) -> int:
     raise InvalidInputError(f'these rows have nothing to colour by "{name}"; there are {known or "none"}')
 
 
-def page_data(name: str, facts: str, rows: Sequence[MappedRow], fields: Sequence[Field], shown: int) -> str:
-    """Print what the page shows as JSON that may stand in HTML."""
+def page_data(
+    name: str,
+    facts: str,
+    rows: Sequence[MappedRow],
+    fields: Sequence[Field],
+    shown: int,
+    thumbnails: Mapping[str, bytes],
+) -> str:
+    """Print what the page shows as JSON that may stand in HTML; thumbnails are JPEG, by the rows' ids."""
     document = {
         "name": name,
         "facts": facts,
@@ -128,6 +135,11 @@ def page_data(name: str, facts: str, rows: Sequence[MappedRow], fields: Sequence
         "fields": [field.to_json() for field in fields],
         "shown": shown,
         "details": [_details(row) for row in rows],
+        "thumbnails": {
+            place: base64.b64encode(thumbnails[row.data_row_id]).decode()
+            for place, row in enumerate(rows)
+            if row.data_row_id in thumbnails
+        },
     }
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Nothing that was stored may end the script that it stands in, or begin a comment there.

@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row
 
 from pgsim.curation.map_data import Field, MappedRow, fields_of, find_field, page_data
+from pgsim.curation.pictures import Stored, Unread, read_pictures
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError, MissingExtraError
 from pgsim.files.output import open_output
+from pgsim.types import AssetType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL.Image import Image
+
     from pgsim.catalog.workspaces import Workspace
     from pgsim.curation.cluster_runs import ClusterRunRecord
     from pgsim.db.engine import Database
+    from pgsim.files.report import Progress
 
 #: Rows that a map shows; of more, so many are drawn by lot.
 MAX_MAPPED: Final = 100_000
+#: Rows that have a thumbnail in a page unless said; of more images, so many are drawn by lot.
+THUMBNAILS: Final = 2000
+#: Pixels of a thumbnail's longer side.
+_THUMBNAIL: Final = 112
+#: Rows whose pictures are fetched at once: their content may be the picture itself.
+_FETCHED: Final = 50
+#: Seconds that a thumbnail from the web may take.
+_PATIENCE: Final = 5.0
 #: Values that a picture's legend names.
 _LEGEND: Final = 20
 _PAGE: Final = Path(__file__).with_name("map.html")
 
 
-def plot(db: Database, workspace: Workspace, record: ClusterRunRecord, target: str | Path, colour: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Plotted:
+    """What a map shows.
+
+    Attributes
+    ----------
+    rows, thumbnails : int
+        Rows on it, and those of them with a thumbnail.
+    unread : tuple of Unread
+        Rows whose picture could not be read for one, each with the reason.
+    """
+
+    rows: int
+    thumbnails: int
+    unread: tuple[Unread, ...]
+
+
+def plot(
+    db: Database,
+    workspace: Workspace,
+    record: ClusterRunRecord,
+    target: str | Path,
+    colour: str | None,
+    thumbnails: int,
+    progress: Progress | None,
+) -> Plotted:
     """Write the map of a run; see ``ClusterRuns.plot``."""
+    if not 0 <= thumbnails <= MAX_MAPPED:
+        raise InvalidInputError(f"thumbnails is {thumbnails}: a whole number from 0 to {MAX_MAPPED:,}")
     suffix = Path(target).suffix.lower()
     if suffix not in (".png", ".html"):
         raise InvalidInputError(f"{target}: a map is written to *.png or *.html")
@@ -40,14 +84,51 @@ def plot(db: Database, workspace: Workspace, record: ClusterRunRecord, target: s
     facts = f"{record.clusters:,} clusters of {record.row_count:,} rows by {record.embedding or 'a deleted embedding'}"
     if len(rows) < record.row_count:
         facts += f"; {len(rows):,} of them shown"
+    small: dict[str, bytes] = {}
+    unread: list[Unread] = []
     if suffix == ".png":
         written = _picture(record.name, facts, rows, fields[shown])
     else:
+        for name, found in _thumbnails(db, workspace, rows, thumbnails, progress):
+            if isinstance(found, Unread):
+                unread.append(found)
+            else:
+                small[name] = found
         page = _PAGE.read_text(encoding="utf-8")
-        written = page.replace("@data@", page_data(record.name, facts, rows, fields, shown)).encode()
+        written = page.replace("@data@", page_data(record.name, facts, rows, fields, shown, small)).encode()
     with open_output(target) as file:
         file.write(written)
-    return len(rows)
+    return Plotted(len(rows), len(small), tuple(unread))
+
+
+def _thumbnails(
+    db: Database, workspace: Workspace, rows: list[MappedRow], limit: int, progress: Progress | None
+) -> Iterator[tuple[str, bytes | Unread]]:
+    """Make thumbnails of images, or say why not; of more than the limit, of those that are first by lot."""
+    images = [row.data_row_id for row in rows if row.asset_type == AssetType.IMAGE]
+    if len(images) > limit:
+        images = sorted(images, key=lambda name: hashlib.sha256(name.encode()).digest())[:limit]
+
+    def stored() -> Iterator[Stored]:
+        for start in range(0, len(images), _FETCHED):
+            values = {"workspace_id": workspace.id, "ids": images[start : start + _FETCHED]}
+            with db.transaction() as conn, conn.cursor(row_factory=class_row(Stored)) as cursor:
+                found = cursor.execute(query("pictures_of_rows"), values).fetchall()
+            yield from found
+
+    for done, (name, made) in enumerate(read_pictures(stored(), thumbnail, _PATIENCE), start=1):
+        if progress is not None:
+            progress("pictures", done, len(images))
+        yield name, made
+
+
+def thumbnail(image: Image) -> bytes:
+    """Make a picture small, as JPEG."""
+    small = image.copy()
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=75)
+    return file.getvalue()
 
 
 def _picture(name: str, facts: str, rows: list[MappedRow], field: Field) -> bytes:

@@ -115,6 +115,11 @@ delete from pgsim.cluster_run where id = %(run_id)s;
 insert into pgsim.slice_cluster_run (slice_id, cluster_run_id) values (%(slice_id)s, %(cluster_run_id)s)
 on conflict do nothing;
 
+-- name: pictures_of_rows
+select r.id as data_row_id, r.uri, r.content, r.media
+from pgsim.data_row r
+where r.workspace_id = %(workspace_id)s and r.id = any(%(ids)s);
+
 -- name: mapped_rows
 -- Of many rows, those that are first by lot.
 select *

@@ -31,7 +31,7 @@ def page(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("map") / "map.html"
     shop.cli("clusters", "build", "--embedding", "shape", "--clusters", 5, "--label", "metadata.k", "--name", "run")
     answer = shop.cli.json("clusters", "plot", "run", file)
-    assert answer == {"rows": 200, "file": str(file)}
+    assert (answer["rows"], answer["thumbnails"], answer["file"]) == (200, 0, str(file))
     return file
 
 
@@ -128,6 +128,58 @@ def test_looking_around(shop: Shop, page: Path) -> None:
 
 
 @needs_browser
+def test_pointing_at_a_picture(pgsim: Cli, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": colour, "asset_type": "image", "metadata": {"colour": colour}, "content": picture_of(colour)}
+        for colour in ("red", "lime", "blue")
+    ]
+    rows.append({"id": "gone", "asset_type": "image", "uri": "/nowhere/a.png"})
+    pgsim("rows", "import", write_lines(tmp_path / "rows", rows))
+    pgsim("embeddings", "create", "e", 8)
+    vectors = [{"id": row["id"], "vector": [i, i * i, *range(6)]} for i, row in enumerate(rows)]
+    pgsim("embeddings", "import", "e", write_lines(tmp_path / "vectors", vectors))
+    pgsim("clusters", "build", "--name", "run", "--clusters", 1)
+    answer = pgsim("clusters", "plot", "run", tmp_path / "map.html")
+    assert "a map of 4 rows written to" in answer.out
+    assert ", with 3 thumbnails" in answer.out
+    assert "1 pictures could not be read, such as that of gone: the file is outside the folders" in answer.err
+    with open_browser() as browser:
+        browser.open(tmp_path / "map.html")
+        view = browser.value("view")
+        left, top = browser.value("(box => [box.left, box.top])(canvas.getBoundingClientRect())")
+        for row in pgsim.json("clusters", "rows", "run"):
+            x = left + view["scale"] * row["x"] + view["x"]
+            y = top + view["y"] - view["scale"] * row["y"]
+            browser.mouse("mouseMoved", x, y, buttons=0)
+            browser.settle()
+            shown = "document.querySelector('#tip img')"
+            assert browser.value("document.querySelector('#tip b').textContent") == row["data_row_id"]
+            if row["data_row_id"] == "gone":
+                assert browser.value(f"{shown} === null")
+                continue
+            browser.value(f"{shown}.decode()")
+            assert browser.value(f"[{shown}.naturalWidth, {shown}.naturalHeight]") == [112, 56]
+            # The colour of its middle, as it is seen.
+            place = browser.value(f"(box => [box.left + box.width / 2, box.top + 20])({shown}.getBoundingClientRect())")
+            seen = Image.open(io.BytesIO(browser.picture())).convert("RGB").getpixel((int(place[0]), int(place[1])))
+            wanted = Image.new("RGB", (1, 1), row["data_row_id"]).getpixel((0, 0))
+            assert np.abs(np.subtract(seen, wanted)).max() < 12
+            assert f"metadata.colour {row['data_row_id']}" in browser.value("document.getElementById('tip').innerText")
+            kept(f"thumbnail {row['data_row_id']}", browser.picture())
+        assert browser.problems == []
+    without = pgsim.json("clusters", "plot", "run", tmp_path / "map.html", "--thumbnails", 0)
+    assert (without["thumbnails"], without["unread"]) == (0, [])
+    assert "from 0 to 100,000" in pgsim.refused("clusters", "plot", "run", tmp_path / "map.html", "--thumbnails", -1)
+
+
+def picture_of(colour: str) -> str:
+    """A picture of one colour, as inline content."""
+    file = io.BytesIO()
+    Image.new("RGB", (400, 200), colour).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+@needs_browser
 def test_what_was_stored_is_shown_as_text(pgsim: Cli, tmp_path: Path) -> None:
     rows = [
         {"id": f"{HOSTILE}{i}", "asset_type": "text", "uri": "javascript:alert(1)", "dataset": HOSTILE,
@@ -168,6 +220,7 @@ def test_a_hundred_thousand_points(shop: Shop, page: Path, tmp_path: Path) -> No
         "details": [{"n": i} for i in range(count)],
         "fields": [{"name": "n", "codes": (np.arange(count) % 7).tolist(), "names": list("abcdefg"), "ordered": True}],
         "shown": 0,
+        "thumbnails": {},
     }
     large = tmp_path / "large.html"
     tail = rest.split("</script>", 1)[1]
