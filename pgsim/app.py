@@ -36,6 +36,8 @@ from pgsim.vectors.space import Spaces
 from pgsim.vectors.with_rows import RowVectors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from psycopg import Connection
     from sqlalchemy import ColumnElement
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pgsim.files.report import Progress
     from pgsim.jobs.worker import EncodeReport
     from pgsim.query.result import Hits, Match
+    from pgsim.report.facts import Report
     from pgsim.session import WorkspaceSession
 
 
@@ -552,6 +555,50 @@ class Catalog:
         encoders = self._encoders if threads is None else Encoders(threads=threads)
         worker = Worker(self.db, self.workspace, self.embeddings, encoders, batch=batch, progress=progress, note=note)
         return worker.run(model, once=once, watch=watch)
+
+    def report(
+        self,
+        target: str | Path,
+        *,
+        slice: str | int | None = None,
+        run: str | int | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Write one HTML page that the workspace or a slice is judged by, as one snapshot of it.
+
+        It tells counts, fields, the health of embeddings, clusters with examples, duplicates, outliers and doubtful
+        labels, and needs neither a network nor scripts. Thumbnails are read as the encoders read images.
+
+        Parameters
+        ----------
+        target : str or Path
+            ``*.html``; appears when it is whole, and replaces what was there.
+        slice : str or int, optional
+            The slice, by name or id; by default all of the workspace.
+        run : str or int, optional
+            The cluster run; by default the newest that has any of the rows.
+        progress : callable, optional
+            Called with the step, what is done and how much there is.
+
+        Returns
+        -------
+        Report
+            What the page shows.
+
+        Raises
+        ------
+        InvalidInputError
+            Another kind of file.
+        NotFoundError
+            There is no such slice or run.
+        FileFormatError
+            The file cannot be written there.
+        """
+        from pgsim import __version__
+        from pgsim.report.write import write_report
+
+        record = None if slice is None else self.slices.get(slice)
+        return write_report(self.db, self.workspace, self._sources, target, record, run, __version__, progress)
 
     def session(self) -> WorkspaceSession:
         """Open a SQLAlchemy session in this workspace.

@@ -20,6 +20,7 @@ from pgsim.cli import (
     encode,
     metadata,
     recall,
+    report,
     rows,
     search,
     select,
@@ -49,6 +50,7 @@ app.add_typer(slices.app, name="slices", help="Slices: named filters, each also 
 app.add_typer(batches.app, name="batches", help="Batches: data rows sent to labelling projects.")
 app.add_typer(clusters.app, name="clusters", help="Clusters, outliers and doubtful labels.")
 app.command("duplicates")(duplicates.duplicates)
+app.command("report")(report.report)
 app.command("select")(select.select)
 app.command("demo")(demo.demo)
 

@@ -32,6 +32,9 @@ STEPS: Final = {
     "select": "selecting",
     "write": "writing",
     "encode": "encoding",
+    "fields": "counting values",
+    "vectors": "looking at vectors",
+    "clusters": "reading clusters",
 }
 #: Seconds before the first line where there is no terminal, and between lines.
 _QUIET_SECONDS: Final = 5.0

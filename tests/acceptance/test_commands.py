@@ -46,7 +46,7 @@ def test_the_commands_that_there_are() -> None:
         batches create | batches list | batches show | batches export | batches delete
         select | metadata set | encode
         clusters build | clusters list | clusters show | clusters rows | clusters plot | clusters delete
-        duplicates
+        duplicates | report
     """
     assert set(LEAVES) >= {" ".join(name.split()) for name in re.split(r"[|\n]", wanted) if name.strip()}
 

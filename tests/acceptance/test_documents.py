@@ -143,6 +143,7 @@ def test_python_page_runs(database_url: str, tmp_path: Path) -> None:
     assert first[-3].endswith("['first', 'second']")
     assert re.fullmatch(r"4 5 \d+ \[\]", first[-2])
     assert (tmp_path / "map.html").exists()
+    assert (tmp_path / "report.html").exists()
     assert own[0] == "frame-0 blurred 1.0"
     assert len(own) > 1
     assert all(re.fullmatch(r"frame-\d+00 blurred 0\.\d+", line) for line in own[1:])

@@ -1,0 +1,91 @@
+"""Gathers what a report tells, in one snapshot; sums are made by the server, so memory does not grow with the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pgsim.curation.source import Sources
+from pgsim.db.sql import query
+from pgsim.report.duplicate_facts import gather_duplicates
+from pgsim.report.facts import AssetCount, Counts, Report, Shows
+from pgsim.report.field_facts import gather_fields
+from pgsim.report.notes import notes
+from pgsim.report.run_facts import gather_run
+from pgsim.report.samples import show
+from pgsim.report.space_facts import gather_spaces
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgsim.catalog.workspaces import Workspace
+    from pgsim.files.report import Progress
+    from pgsim.slices.record import SliceRecord
+
+_TABLES: Final = ("create_reported_values", "create_reported_digests")
+
+
+def gather(
+    conn: Connection[Any],
+    workspace: Workspace,
+    sources: Sources,
+    record: SliceRecord | None,
+    run_id: int | None,
+    version: str,
+    progress: Progress | None,
+) -> tuple[Report, Shows]:
+    """Gather everything in one transaction that changes nothing.
+
+    Parameters
+    ----------
+    conn : Connection
+        In a transaction that has executed nothing yet.
+    workspace : Workspace
+        Whose rows.
+    sources : Sources
+        Chooses them.
+    record : SliceRecord or None
+        The slice; None is the whole workspace.
+    run_id : int or None
+        The cluster run; None is the newest that has any of the rows.
+    version : str
+        Of pgsim, which the page names.
+    progress : callable or None
+        Called with the step, what is done and how much there is.
+    """
+    sources.begin_snapshot(conn, record)
+    sources.choose(conn, record, progress)
+    for name in _TABLES:
+        conn.execute(query(name))
+    # No type goes while its vectors are read.
+    conn.execute(query("hold_embedding_types"), {"workspace_id": workspace.id})
+    # What takes locks, and temporary tables, come before this.
+    conn.execute("set transaction read only")
+    counts = _count(conn, workspace.id)
+    fields, field_count = gather_fields(conn, workspace.id, progress)
+    spaces = gather_spaces(conn, workspace.id, counts, progress)
+    run = gather_run(conn, workspace.id, run_id, progress)
+    duplicates = gather_duplicates(conn, workspace.id, spaces, run, progress)
+    report = Report(
+        workspace.name,
+        None if record is None else record.name,
+        datetime.now(UTC).replace(microsecond=0),
+        version,
+        counts,
+        fields,
+        field_count,
+        spaces,
+        run,
+        duplicates,
+    )
+    shows = show(conn, workspace.id, report, progress)
+    return replace(report, notes=tuple(notes(report, shows))), shows
+
+
+def _count(conn: Connection[Any], workspace_id: int) -> Counts:
+    key = {"workspace_id": workspace_id}
+    found = conn.execute(query("report_counts"), key).fetchall()
+    by_type = tuple(AssetCount(asset_type, rows, every) for asset_type, every, rows in found)
+    ages = conn.execute(query("report_ages"), key).fetchone() or (None, None, None)
+    return Counts(sum(c.rows for c in by_type), sum(c.workspace_rows for c in by_type), by_type, *ages)

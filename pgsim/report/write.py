@@ -1,0 +1,43 @@
+"""Writes a report: gathered in one snapshot, shown as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgsim.catalog.cluster_runs import find_cluster_run
+from pgsim.errors import InvalidInputError
+from pgsim.files.output import open_output
+from pgsim.report.gather import gather
+from pgsim.report.page import render
+
+if TYPE_CHECKING:
+    from pgsim.catalog.workspaces import Workspace
+    from pgsim.curation.source import Sources
+    from pgsim.db.engine import Database
+    from pgsim.files.report import Progress
+    from pgsim.report.facts import Report
+    from pgsim.slices.record import SliceRecord
+
+
+def write_report(
+    db: Database,
+    workspace: Workspace,
+    sources: Sources,
+    target: str | Path,
+    record: SliceRecord | None,
+    run: str | int | None,
+    version: str,
+    progress: Progress | None,
+) -> Report:
+    """Write a report; see ``Catalog.report``."""
+    if Path(target).suffix.lower() not in (".html", ".htm"):
+        raise InvalidInputError(f"{target}: a report is written to *.html")
+    with db.transaction() as conn:
+        run_id = None if run is None else find_cluster_run(conn, workspace, str(run))[0]
+    # First, so that a file that cannot be written is told before much is done.
+    with open_output(target) as file:
+        with db.transaction() as conn:
+            report, shows = gather(conn, workspace, sources, record, run_id, version, progress)
+        file.write(render(report, shows))
+    return report
