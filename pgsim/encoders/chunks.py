@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 Count = Callable[[Sequence[str]], list[int]]
 
-#: A word above this is cut: it could be longer than a window by itself, and no token is shorter than a character.
+#: A word above this is cut: it could be longer than a window by itself, or longer than the tokenizer looks at.
 _LONG_WORD = 25
+#: Bytes of a character, at most; no token is shorter than a byte.
+_BYTES = 4
+#: Words that are counted together, and pieces that are encoded together: a book has a million words.
+_COUNTED, _ENCODED = 10_000, 256
 
 
 def split(text: str, window: int, count: Count) -> list[str]:
@@ -36,13 +40,13 @@ def split(text: str, window: int, count: Count) -> list[str]:
     list of str
         The text itself where it is short enough.
     """
-    if len(text) <= window:
+    if len(text.encode(errors="surrogatepass")) <= window:
         return [text]
-    words = [piece for word in text.split() for piece in _cut(word)]
+    words = [piece for word in text.split() for piece in _cut(word, _LONG_WORD)]
     pieces: list[str] = []
     current: list[str] = []
     used = 0
-    for word, tokens in zip(words, count(words), strict=True):
+    for word, tokens in _counted(words, window, count):
         if current and used + tokens > window:
             pieces.append(" ".join(current))
             current, used = [], 0
@@ -53,9 +57,20 @@ def split(text: str, window: int, count: Count) -> list[str]:
     return [*pieces, " ".join(current)]
 
 
-def _cut(word: str) -> list[str]:
+def _cut(word: str, size: int) -> list[str]:
     """Cut a word that may be longer than a window by itself, such as a data URI or a line of Chinese."""
-    return [word[i : i + _LONG_WORD] for i in range(0, len(word), _LONG_WORD)]
+    return [word[i : i + size] for i in range(0, len(word), size)]
+
+
+def _counted(words: Sequence[str], window: int, count: Count) -> Iterator[tuple[str, int]]:
+    for start in range(0, len(words), _COUNTED):
+        some = words[start : start + _COUNTED]
+        for word, tokens in zip(some, count(some), strict=True):
+            if tokens <= window:
+                yield word, tokens
+                continue
+            parts = _cut(word, max(1, window // _BYTES))
+            yield from zip(parts, count(parts), strict=True)
 
 
 def encode_long(encoder: Encoder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
@@ -76,7 +91,10 @@ def encode_long(encoder: Encoder, texts: Sequence[str]) -> tuple[NDArray[np.floa
         How many pieces each text was cut into.
     """
     cut = [encoder.split(text) for text in texts]
-    encoded = encoder.encode_texts([piece for pieces in cut for piece in pieces])
+    given = [piece for pieces in cut for piece in pieces]
+    encoded = np.concatenate(
+        [encoder.encode_texts(given[start : start + _ENCODED]) for start in range(0, len(given), _ENCODED)]
+    )
     vectors = np.empty((len(cut), encoder.dimensions), dtype=np.float32)
     start = 0
     for position, pieces in enumerate(cut):

@@ -9,6 +9,7 @@ import numpy as np
 
 from pgsim.encoders import torch_setup
 from pgsim.encoders.chunks import split
+from pgsim.encoders.probe import probe_image, probe_text
 from pgsim.encoders.protocol import Lineage
 from pgsim.encoders.registry import MARKERS, OPEN_CLIP, RANDOM, ModelName
 from pgsim.encoders.weights import locate
@@ -56,7 +57,11 @@ class OpenClip:
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(_SEED)
-                model, _, transform = open_clip.create_model_and_transforms(source)
+                if name.name.startswith(RANDOM):
+                    model, _, transform = open_clip.create_model_and_transforms(source)
+                else:
+                    # The other door initializes at random what it finds no weights for, and only warns.
+                    model, transform = open_clip.create_model_from_pretrained(source)
         except Exception as error:
             # Damaged weights and unknown architectures end in errors of many classes.
             raise InvalidInputError(f'model "{name.text}" cannot be loaded: {error}') from error
@@ -79,10 +84,20 @@ class OpenClip:
                 "window": self._tokenizer.context_length,
                 "normalized": True,
             },
-            versions=torch_setup.versions("open-clip-torch", "torch"),
+            versions=torch_setup.versions("open-clip-torch", "torch", "torchvision", "pillow", "pypdfium2"),
             towers=("image", "text"),
+            probe={"image": probe_image(self.encode_images), "text": probe_text(self.encode_texts)},
         )
         self.dimensions = int(self.encode_texts(["a"]).shape[1])
+
+    def fit(self, image: Image) -> Image:
+        """Bring an image to the model's size, at which the same steps leave it as it is."""
+        for step in self._transform.transforms:
+            done = step(image)
+            if not hasattr(done, "convert"):
+                break  # numbers: from here on it is no image
+            image = done
+        return image
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Encode upright RGB images: shape (n, d)."""

@@ -32,6 +32,9 @@ class Lineage:
         Of the libraries, when the embedding type was made.
     towers : tuple of str
         ``image`` and ``text``, as far as the model has them.
+    probe : mapping of str to sequence of float
+        For each tower, the beginning of the vector of an input that never changes: other versions of the libraries may
+        stand behind the same revision, and must give the same.
     """
 
     model: str
@@ -41,6 +44,7 @@ class Lineage:
     preprocessing: Mapping[str, Any]
     versions: Mapping[str, str]
     towers: tuple[str, ...]
+    probe: Mapping[str, Sequence[float]]
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the embedding type, beside ``model`` and ``revision``."""
@@ -58,6 +62,9 @@ class Encoder(Protocol):
     @property
     def dimensions(self) -> int:
         """Length of its vectors."""
+
+    def fit(self, image: Image) -> Image:
+        """Bring an upright RGB image to the model's size; `encode_images` takes both, and gives the same vector."""
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Encode upright RGB images: shape (n, d)."""

@@ -64,7 +64,7 @@ class ModelName:
     Attributes
     ----------
     text : str
-        As given.
+        As given; of a folder its whole path, since a worker may stand elsewhere.
     library : str
         The library that loads it.
     name : str
@@ -97,16 +97,27 @@ def parse_model(text: str) -> ModelName:
         return ModelName(text, known.library, text, known.repository)
     library, colon, name = text.partition(":")
     if colon and library in MARKERS and name:
-        local = name.startswith(RANDOM) or Path(name).expanduser().is_dir() or "/" not in name
+        folder = Path(name).expanduser().absolute()
+        if folder.is_dir() and not name.startswith(RANDOM):
+            return ModelName(f"{library}:{folder}", library, str(folder), None)
+        local = name.startswith(RANDOM) or "/" not in name
         return ModelName(text, library, name, None if local else name)
-    folder = Path(text).expanduser()
+    folder = Path(text).expanduser().absolute()
     for library, marker in MARKERS.items():
         if (folder / marker).is_file():
-            return ModelName(text, library, text, None)
+            return ModelName(str(folder), library, str(folder), None)
     raise InvalidInputError(
         f'model "{text}": give {", ".join(OFF_THE_SHELF)}, a folder with a model in it, open-clip:REPOSITORY,'
         " sentence-transformers:REPOSITORY, or open-clip:random/ARCHITECTURE for random weights"
     )
+
+
+def is_model(given: str, model: str) -> bool:
+    """Whether what a user gave names this model of an embedding type."""
+    try:
+        return model in (given, parse_model(given).text)
+    except InvalidInputError:
+        return False
 
 
 def load_model(text: str, *, half: bool = False, threads: int | None = None) -> Encoder:

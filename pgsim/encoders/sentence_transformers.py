@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pgsim.encoders import torch_setup
 from pgsim.encoders.chunks import split
+from pgsim.encoders.probe import probe_text
 from pgsim.encoders.protocol import Lineage
 from pgsim.encoders.registry import MARKERS, RANDOM, SENTENCE_TRANSFORMERS, ModelName
 from pgsim.encoders.weights import locate
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 #: Tokens that the model puts before and after a text.
 _OWN_TOKENS: Final = 2
 _BATCH: Final = 64
+#: Tokens at a time, where a model does not say.
+_WINDOW: Final = 512
 
 
 def open_model(name: ModelName, half: bool, threads: int | None) -> SentenceEncoder:
@@ -63,17 +67,24 @@ class SentenceEncoder:
             # Damaged weights end in errors of many classes.
             raise InvalidInputError(f'model "{name.text}" cannot be loaded: {error}') from error
         self._model: Any = (model.half() if half else model.float()).eval()
-        self._window = int(self._model.max_seq_length or 512)
+        limit = self._model.max_seq_length or _WINDOW
+        # Models that add up the vectors of words have no window.
+        self._window = None if math.isinf(limit) else int(limit)
         self.lineage = Lineage(
             model=name.text,
             revision=revision,
             library=SENTENCE_TRANSFORMERS,
             precision="float16" if half else "float32",
             preprocessing={"window": self._window, "modules": [type(module).__name__ for module in self._model]},
-            versions=torch_setup.versions("sentence-transformers", "transformers", "torch"),
+            versions=torch_setup.versions("sentence-transformers", "transformers", "tokenizers", "torch", "selectolax"),
             towers=("text",),
+            probe={"text": probe_text(self.encode_texts)},
         )
         self.dimensions = int(self.encode_texts(["a"]).shape[1])
+
+    def fit(self, image: Image) -> Image:
+        """Give the image back: there is no image tower."""
+        return image
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Refuse: there is no image tower."""
@@ -86,7 +97,7 @@ class SentenceEncoder:
 
     def split(self, text: str) -> list[str]:
         """Cut a text into pieces that fit the window, beside the model's own tokens."""
-        return split(text, self._window - _OWN_TOKENS, self._count)
+        return [text] if self._window is None else split(text, self._window - _OWN_TOKENS, self._count)
 
     def _count(self, words: Sequence[str]) -> list[int]:
         found = self._model.tokenizer(list(words), add_special_tokens=False, padding=False, truncation=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -65,5 +66,9 @@ def _mend_torchvision() -> None:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of installed packages."""
-    return {package: version(package) for package in packages}
+    """Versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

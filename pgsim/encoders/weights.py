@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from pgsim.errors import MissingExtraError, MissingModelError
 
-#: What a model's folder holds that decides its vectors; the same is taken from the hub, and no other format of it.
+#: What is taken from the hub: settings, vocabularies and weights, these in one format.
 PATTERNS: Final = ("*.json", "*.txt", "*.model", "*.safetensors")
+#: Weights of other formats, which the libraries load from a folder that holds no others.
+_PICKLED: Final = (".bin", ".pt", ".pth", ".ckpt")
 #: Seconds in which the hub must take a connection. The libraries would go on trying for a minute.
 _PATIENCE: Final = 0.7
 _HUB: Final = "https://huggingface.co"
@@ -94,12 +96,20 @@ def _own(folder: Path, name: str, marker: str) -> Weights:
     if not (folder / marker).is_file():
         raise MissingModelError(f'model "{name}": the folder {folder} holds no {marker}; it is not of that library')
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in PATTERNS for path in folder.rglob(pattern)):
+    for path in _deciding(folder):
         digest.update(str(path.relative_to(folder)).encode() + b"\0")
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     return Weights(folder, f"sha256:{digest.hexdigest()[:40]}")
+
+
+def _deciding(folder: Path) -> list[Path]:
+    """List the files that decide a model's vectors."""
+    found = {path for pattern in PATTERNS for path in folder.rglob(pattern)}
+    complete = {path.parent for path in found if path.suffix == ".safetensors"}
+    found |= {path for path in folder.rglob("*") if path.suffix in _PICKLED and path.parent not in complete}
+    return sorted(path for path in found if path.is_file())
 
 
 def _cache(environ: Mapping[str, str]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.types.json import Jsonb
 
 from pgsim.db.sql import query
+from pgsim.encoders.probe import agree
 from pgsim.encoders.registry import OFF_THE_SHELF, READ, SEEN, load_model
 from pgsim.errors import RefusedError
 from pgsim.types import Origin
@@ -40,7 +41,8 @@ def require_same(kind: EmbeddingType, encoder: Encoder) -> None:
     Raises
     ------
     RefusedError
-        It is of another revision, precision or preprocessing than the type was made with.
+        It is of another revision, precision or preprocessing than the type was made with, or other versions of its
+        libraries make other vectors of the same input.
     """
     lineage, stored = encoder.lineage, kind.lineage or {}
     here = {"revision": lineage.revision, **{key: lineage.to_json()[key] for key in ("precision", "preprocessing")}}
@@ -52,6 +54,16 @@ def require_same(kind: EmbeddingType, encoder: Encoder) -> None:
                 f" {value}: vectors of both are not comparable; provide the model that was there, or make a new version"
                 f" of the type: {_next_version(kind)}"
             )
+    if not agree(stored.get("probe", {}), lineage.probe, lineage.precision):
+        raise RefusedError(
+            f'embedding type "{kind.name}" was made with {_listed(stored.get("versions", {}))}, and here, with'
+            f" {_listed(lineage.versions)}, model {kind.model} gives other vectors for the same input: install those"
+            f" versions, or make a new version of the type: {_next_version(kind)}"
+        )
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
 
 
 def _next_version(kind: EmbeddingType) -> str:

@@ -47,11 +47,11 @@ begin
             raise exception 'the workspace, dimensions, metric and origin of embedding type "%" cannot change', old.name
                 using errcode = 'PS004', hint = 'create another embedding type';
         end if;
-        -- Vectors of two models, or of two revisions of one, are not comparable.
-        if old.model is not null and (new.model, new.revision, new.lineage, new.asset_types)
+        -- Vectors of two models, of two revisions of one, or of none that is known, are not comparable.
+        if (new.model, new.revision, new.lineage, new.asset_types)
             is distinct from (old.model, old.revision, old.lineage, old.asset_types) then
             raise exception 'the model of embedding type "%" and its revision cannot change', old.name
-                using errcode = 'PS004', hint = 'create another embedding type for the new revision';
+                using errcode = 'PS004', hint = 'create another embedding type for the new model or revision';
         end if;
         return new;
     end if;

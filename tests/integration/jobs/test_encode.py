@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, Re
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, read
 from pgsim.slices.revise import Revision
+from pgsim.vectors.modelled import require_same
 from tests.small_models import make_clip
 
 pytestmark = pytest.mark.slow
@@ -65,7 +67,7 @@ def test_a_folder_becomes_rows_and_vectors(catalog: Catalog, filled: Path, clip:
     model = space["model"]
     assert model["revision"] == clip.lineage.revision
     assert model["preprocessing"]["image_size"] == [32, 32]
-    assert set(model["versions"]) == {"open-clip-torch", "torch"}
+    assert set(model["versions"]) == {"open-clip-torch", "torch", "torchvision", "pillow", "pypdfium2"}
 
 
 def test_words_and_pictures_find_what_numpy_finds(
@@ -245,6 +247,25 @@ def test_another_revision_of_an_off_the_shelf_model(
         assert later.embeddings.get("clip-vit-b-32").kind.revision == load_model("clip-vit-b-32").lineage.revision
 
 
+def test_libraries_that_make_other_vectors_are_refused(catalog: Catalog, filled: Path, clip: Encoder) -> None:
+    catalog.rows.import_file(filled)
+    catalog.encode("clip-vit-b-32")
+    kind = catalog.embeddings.get("clip-vit-b-32").kind
+    assert kind.lineage is not None
+    require_same(kind, clip)
+    for tower, numbers in kind.lineage["probe"].items():
+        assert len(numbers) == 32
+        # As another machine's kernels would round, and as another tokenizer or resize would move it.
+        for factor, same in ((1.001, True), (0.9, False)):
+            probe = {**kind.lineage["probe"], tower: [number * factor for number in numbers]}
+            stored = replace(kind, lineage={**kind.lineage, "probe": probe, "versions": {"torch": "1.0"}})
+            if same:
+                require_same(stored, clip)
+                continue
+            with pytest.raises(RefusedError, match=r"made with torch 1\.0, .* other vectors for the same input"):
+                require_same(stored, clip)
+
+
 def test_a_models_revision_cannot_be_changed(
     catalog: Catalog, assets: Path, conn: psycopg.Connection[tuple[object, ...]]
 ) -> None:
@@ -252,6 +273,13 @@ def test_a_models_revision_cannot_be_changed(
     for change in ("revision = 'x'", "model = null, revision = null, lineage = null, asset_types = '{}'"):
         with pytest.raises(psycopg.Error, match="cannot change"):
             conn.execute(f"update pgsim.embedding_type set {change}")  # type: ignore[arg-type]
+    catalog.embeddings.create("imported", 512)
+    with pytest.raises(psycopg.Error, match="cannot change"):
+        conn.execute(
+            "update pgsim.embedding_type t set model = o.model, revision = o.revision, lineage = o.lineage,"
+            " asset_types = o.asset_types from pgsim.embedding_type o"
+            " where t.name = 'imported' and o.name = 'clip-vit-b-32'"
+        )
 
 
 def test_missing_weights_fail_the_command(catalog: Catalog, assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

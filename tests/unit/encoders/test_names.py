@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pgsim.encoders.chunks import encode_long, split
-from pgsim.encoders.registry import OFF_THE_SHELF, parse_model
+from pgsim.encoders.registry import OFF_THE_SHELF, is_model, parse_model
 from pgsim.encoders.weights import locate
 from pgsim.errors import InvalidInputError, MissingModelError
 
@@ -22,6 +22,17 @@ def test_names() -> None:
     for text in ("", "nosuch", "torch:a/b", "open-clip:"):
         with pytest.raises(InvalidInputError, match="open-clip:REPOSITORY"):
             parse_model(text)
+
+
+def test_a_folder_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "modules.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    for given in ("mine", "./mine", str(tmp_path / "mine")):
+        assert parse_model(given).text == str(tmp_path / "mine")
+        assert is_model(given, str(tmp_path / "mine"))
+    assert parse_model("sentence-transformers:./mine").text == f"sentence-transformers:{tmp_path}/mine"
+    assert not is_model("nosuch", str(tmp_path / "mine"))
 
 
 def test_a_folder_is_known_by_what_it_holds(tmp_path: Path) -> None:
@@ -64,6 +75,22 @@ def test_the_revision_of_a_folder_follows_its_files(tmp_path: Path) -> None:
     assert locate(str(tmp_path), None, "modules.json", {}).revision != first
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "1_Dense/pytorch_model.bin", "model.pth"])
+def test_the_revision_follows_weights_of_any_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    first = locate(str(tmp_path), None, "modules.json", {}).revision
+    (tmp_path / name).write_bytes(b"y")
+    changed = locate(str(tmp_path), None, "modules.json", {}).revision
+    assert changed != first
+    # Beside these, nothing loads the others.
+    (tmp_path / name).with_name("model.safetensors").write_bytes(b"z")
+    both = locate(str(tmp_path), None, "modules.json", {}).revision
+    (tmp_path / name).write_bytes(b"w")
+    assert locate(str(tmp_path), None, "modules.json", {}).revision == both != changed
+
+
 def letters(words: Any) -> list[int]:
     return [len(word) for word in words]
 
@@ -76,11 +103,26 @@ def test_long_texts_are_cut_at_spaces() -> None:
     assert max(len(piece.replace(" ", "")) for piece in pieces) <= 30
 
 
+def encoded_bytes(words: Any) -> list[int]:
+    return [len(word.encode()) for word in words]
+
+
+def test_texts_of_many_bytes_a_character_fit_too() -> None:
+    # As a byte-level tokenizer counts that knows none of these characters.
+    for text in ("\u65e5" * 75, "\U0001f426" * 300, "\u65e5 " * 60):
+        pieces = split(text, 75, encoded_bytes)
+        assert max(len(piece.replace(" ", "").encode()) for piece in pieces) <= 75
+        assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
+
+
 class Lengths:
     """Encodes a text as its length and one."""
 
     dimensions = 2
     lineage: Any = None
+
+    def fit(self, image: Any) -> Any:
+        raise NotImplementedError
 
     def encode_images(self, images: Any) -> Any:
         raise NotImplementedError
