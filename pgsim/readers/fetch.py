@@ -9,9 +9,12 @@ import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, unquote, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from pgsim.errors import UnavailableAssetError, UnreadableAssetError
 
@@ -22,6 +25,11 @@ _BLOCK: Final = 2**16
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 #: Answers that another try may better: too many requests, and a server's own troubles.
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
+
+#: What stays as it is in a path; spaces and letters beyond ASCII are escaped as browsers do.
+_PLAIN: Final = "%/:=&?~#+!$,;'@()*[]|"
+#: IPv6 addresses that stand for those of IPv4 behind a gateway (NAT64, RFC 6052).
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def fetch(uri: str, policy: Policy) -> bytes:
@@ -110,20 +118,15 @@ def _ask(uri: str, policy: Policy, until: float) -> bytes | str:
     try:
         parts = urlsplit(uri)
         connection = _connect(parts, policy, until)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "pgsim"})
-        with connection.getresponse() as answer:
-            if answer.status in _REDIRECTS and (place := answer.getheader("Location")):
-                return place
-            if answer.status in _PASSING:
-                raise UnavailableAssetError(f"the server answers {answer.status} {answer.reason}")
-            if answer.status != http.client.OK:
-                raise UnreadableAssetError(f"the server answers {answer.status} {answer.reason}")
-            if answer.getheader("Content-Encoding", "identity") != "identity":
-                # Unpacked, it could be of any size.
-                raise UnreadableAssetError("the server sends it compressed, though it was asked not to")
-            return _receive(answer, policy, until)
+        path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_PLAIN)
+        with _cut_off_at(until, connection.sock):
+            if isinstance(connection.sock, ssl.SSLSocket):
+                connection.sock.do_handshake()
+            connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "pgsim"})
+            with connection.getresponse() as answer:
+                return _answered(answer, policy, until)
     except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, socket.gaierror) as error:
+        _check_time(policy, until)
         raise UnavailableAssetError(f"the server cannot be reached: {error or type(error).__name__}") from None
     except (ValueError, OSError) as error:
         raise UnreadableAssetError(f"the address cannot be read: {error}") from None
@@ -132,14 +135,52 @@ def _ask(uri: str, policy: Policy, until: float) -> bytes | str:
             connection.close()
 
 
+def _answered(answer: http.client.HTTPResponse, policy: Policy, until: float) -> bytes | str:
+    if answer.status in _REDIRECTS and (place := answer.getheader("Location")):
+        return place
+    if answer.status in _PASSING:
+        raise UnavailableAssetError(f"the server answers {answer.status} {answer.reason}")
+    if answer.status != http.client.OK:
+        raise UnreadableAssetError(f"the server answers {answer.status} {answer.reason}")
+    if answer.getheader("Content-Encoding", "identity") != "identity":
+        # Unpacked, it could be of any size.
+        raise UnreadableAssetError("the server sends it compressed, though it was asked not to")
+    return _receive(answer, policy, until)
+
+
 def _receive(answer: http.client.HTTPResponse, policy: Policy, until: float) -> bytes:
     data = bytearray()
     while block := answer.read(_BLOCK):
         data += block
         _within(bytes(data) if len(data) > policy.max_bytes else b"", policy)
-        if time.monotonic() > until:
-            raise UnavailableAssetError(f"it takes longer than {policy.seconds:g} seconds")
+    _check_time(policy, until)
+    if answer.length:
+        # The library tells of it where all is read at once, and not where it is read by blocks.
+        raise UnavailableAssetError(f"the server ends {answer.length:,} bytes before all has come")
     return bytes(data)
+
+
+def _check_time(policy: Policy, until: float) -> None:
+    if time.monotonic() >= until:
+        raise UnavailableAssetError(f"it takes longer than {policy.seconds:g} seconds")
+
+
+@contextmanager
+def _cut_off_at(until: float, sock: socket.socket) -> Iterator[None]:
+    """End a connection when its time is over: a socket's own timeout begins anew with every byte that drips in."""
+
+    def cut_off() -> None:
+        with suppress(OSError):
+            # Not by the method of an SSL socket, which another thread is reading.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = Timer(max(0.0, until - time.monotonic()), cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _connect(parts: SplitResult, policy: Policy, until: float) -> http.client.HTTPConnection:
@@ -149,18 +190,43 @@ def _connect(parts: SplitResult, policy: Policy, until: float) -> http.client.HT
     found: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, place in found:
         address = ipaddress.ip_address(str(place[0]).partition("%")[0])
-        inner = getattr(address, "ipv4_mapped", None) or address
-        if not policy.private_addresses and (not inner.is_global or inner.is_multicast):
+        if not policy.private_addresses and not _is_public(address):
             raise UnreadableAssetError(
                 f"{host} is at {address}, which is not a public address; PGSIM_PRIVATE_ADDRESSES=1 allows it"
             )
-    left = max(0.1, until - time.monotonic())
-    connection = http.client.HTTPConnection(host, port, timeout=left)
-    plain = socket.create_connection(found[0][4][:2], timeout=left)
+    connection = http.client.HTTPConnection(host, port)
+    plain = _reach(host, [place for *_, place in found], until)
     try:
         context = ssl.create_default_context() if secure else None
-        connection.sock = plain if context is None else context.wrap_socket(plain, server_hostname=host)
+        connection.sock = (
+            plain
+            if context is None
+            else context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        )
     except BaseException:
         plain.close()
         raise
     return connection
+
+
+def _reach(host: str, places: list[Any], until: float) -> socket.socket:
+    """Connect to the first address that answers: a machine may have no route to those of one family."""
+    failed = None
+    for place in places:
+        try:
+            return socket.create_connection(place[:2], timeout=max(0.1, until - time.monotonic()))
+        except OSError as error:
+            failed = error
+    raise UnavailableAssetError(f"the server {host} cannot be reached: {failed}")
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is of the public internet, also where it stands for another that a gateway turns it into."""
+    meant: list[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = [address]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            meant = [address.ipv4_mapped]
+        elif address in _TRANSLATED:
+            meant.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        meant.append(address.sixtofour)
+    return all(each is None or (each.is_global and not each.is_multicast) for each in meant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Formats that Pillow decodes by itself; for others it starts programs, such as Ghostscript.
 FORMATS: Final = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+
+
+#: Frames of a TIFF that are looked for: 100 MB hold millions, which took more than an hour.
+_FRAMES: Final = 1000
 
 
 def read_image(data: bytes, policy: Policy) -> tuple[Image, dict[str, Any]]:
@@ -43,7 +48,7 @@ def read_image(data: bytes, policy: Policy) -> tuple[Image, dict[str, Any]]:
     """
     image = open_image(data, policy)
     media: dict[str, Any] = {"mimeType": image.get_format_mimetype()} if hasattr(image, "get_format_mimetype") else {}
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    if (frames := count_frames(image)) > 1:
         media["frames"] = frames
     upright = to_rgb(decode(image))
     return upright, {"width": upright.width, "height": upright.height, **media}
@@ -69,6 +74,21 @@ def open_image(data: bytes, policy: Policy) -> Any:
             raise UnreadableAssetError(f"the image is damaged: {error}") from None
     check_size(image.width, image.height, policy)
     return image
+
+
+def count_frames(image: Any) -> int:
+    """Count the frames of an image; of a TIFF up to a bound, as each costs a search through those before it."""
+    from PIL import TiffImagePlugin
+
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return getattr(image, "n_frames", 1)
+    frames = 1
+    with suppress(EOFError):
+        while frames < _FRAMES:
+            image.seek(frames)
+            frames += 1
+    image.seek(0)
+    return frames
 
 
 def check_size(width: int, height: int, policy: Policy) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import codecs
+import re
+from typing import Any, Final
 
 from pgsim.errors import MissingExtraError, UnreadableAssetError
 
@@ -11,6 +13,8 @@ _UNSEEN = (
     "script, style, noscript, template, head, svg, iframe, object, [hidden], [aria-hidden=true],"
     " [style*='display:none'], [style*='display: none']"
 )
+
+_DECLARED: Final = re.compile(rb"<meta[^>]{0,200}charset\s*=[\s\"']{0,9}([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 
 
 def read_text(data: bytes | str) -> tuple[str, dict[str, Any]]:
@@ -30,7 +34,7 @@ def read_html(data: bytes | str) -> tuple[str, dict[str, Any]]:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError:
         raise MissingExtraError("HTML pages need selectolax; install: pip install 'pgsim[text]'") from None
-    page = LexborHTMLParser(to_text(data))
+    page = LexborHTMLParser(to_text(data, _charset(data)))
     heading = page.css_first("title")
     title = "" if heading is None else heading.text()
     for node in page.css(_UNSEEN):
@@ -40,15 +44,33 @@ def read_html(data: bytes | str) -> tuple[str, dict[str, Any]]:
     return _some(" ".join(f"{title} {text}".split())), {"mimeType": "text/html"}
 
 
-def to_text(data: bytes | str) -> str:
-    """Decode bytes as text."""
+def to_text(data: bytes | str, charset: str | None = None) -> str:
+    """Decode bytes as text, by the charset that they tell of themselves."""
     if isinstance(data, str):
         return data
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        charset = "utf-16"
+    elif charset is None or data.startswith(codecs.BOM_UTF8):
+        charset = "utf-8-sig"
     try:
-        return data.decode(encoding)
+        return data.decode(charset)
     except UnicodeDecodeError:
-        raise UnreadableAssetError("it is not UTF-8 text") from None
+        raise UnreadableAssetError(f"it is not {charset.removesuffix('-sig').upper()} text") from None
+
+
+def _charset(data: bytes | str) -> str | None:
+    """Find the charset that a page declares where the HTML standard looks for it: in its first 1,024 bytes."""
+    if isinstance(data, str) or (found := _DECLARED.search(data[:1024])) is None:
+        return None
+    name = found[1].decode("ascii")
+    try:
+        # What spells its name in ASCII is not UTF-16; and Python calls compressions codecs, too.
+        if b"a".decode(name) != "a":
+            return None
+    except (LookupError, UnicodeError):
+        return None
+    # As browsers do: these are read as their superset.
+    return "cp1252" if codecs.lookup(name).name in ("iso8859-1", "ascii") else name
 
 
 def _some(text: str) -> str:

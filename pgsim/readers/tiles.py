@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.errors import UnavailableAssetError, UnreadableAssetError
 from pgsim.readers.fetch import fetch
-from pgsim.readers.image import check_size, decode, read_image, to_rgb
+from pgsim.readers.image import check_size, count_frames, decode, read_image, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,7 +125,7 @@ def _overview(data: bytes, policy: Policy) -> tuple[Image, dict[str, Any]]:
         # Not by Pillow's door, which looks at the full resolution: that may be of any size, and is not decoded.
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
         sizes = []
-        for page in range(min(image.n_frames, _PAGES)):
+        for page in range(min(count_frames(image), _PAGES)):
             image.seek(page)
             sizes.append(image.size)
         fitting = [page for page, size in enumerate(sizes) if max(size) >= _SIDE] or [0]

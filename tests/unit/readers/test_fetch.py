@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from pgsim.readers.policy import Policy
 class Handler(BaseHTTPRequestHandler):
     """Answers as its path says."""
 
+    dripped = 0
+
     def do_GET(self) -> None:
         word, _, rest = self.path.lstrip("/").partition("/")
         if word == "to":
@@ -26,11 +30,29 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", rest)
             self.end_headers()
             return
+        if word == "drip":
+            self.drip()
+            return
+        if word == "short":
+            self.send_response(200)
+            self.send_header("Content-Length", "9000")
+            self.end_headers()
+            self.wfile.write(b"x" * 5000)
+            return
         self.send_response(int(word))
         if rest:
             self.send_header("Content-Encoding", rest)
         self.end_headers()
         self.wfile.write(b"x" * 5000)
+
+    def drip(self) -> None:
+        """Answer a byte at a time, for five seconds unless the other side goes."""
+        Handler.dripped = 0
+        with suppress(OSError):
+            for byte in b"HTTP/1.0 200 OK\r\nX: " + b"x" * 80:
+                self.wfile.write(bytes([byte]))
+                Handler.dripped += 1
+                time.sleep(0.05)
 
     def log_message(self, *arguments: Any) -> None:
         pass
@@ -77,6 +99,8 @@ def test_files_under_the_roots_alone(tmp_path: Path) -> None:
         "http://169.254.169.254/latest",
         "http://10.1.2.3/",
         "http://2130706433/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[2002:a01:203::1]/",
     ],
 )
 def test_private_addresses_are_refused(uri: str) -> None:
@@ -114,6 +138,29 @@ def test_what_a_server_may_answer(server: str) -> None:
         assert passing.value.retryable
     with pytest.raises(UnreadableAssetError, match="larger"):
         fetch(f"{server}/200", Policy(private_addresses=True, max_bytes=4999))
+
+
+def test_an_answer_that_drips_in_is_ended_in_time(server: str) -> None:
+    with pytest.raises(UnavailableAssetError, match=r"longer than 0\.5 seconds"):
+        fetch(f"{server}/drip", Policy(private_addresses=True, seconds=0.5))
+    assert Handler.dripped < 80
+
+
+def test_an_answer_that_is_cut_off_is_no_answer(server: str) -> None:
+    with pytest.raises(UnavailableAssetError, match="4,000 bytes before"):
+        fetch(f"{server}/short", Policy(private_addresses=True))
+
+
+def test_addresses_as_people_write_them(server: str) -> None:
+    policy = Policy(private_addresses=True)
+    with pytest.raises(UnreadableAssetError, match="404"):
+        fetch(f"{server}/404/a b/\u00e4.png", policy)
+    # One that nobody listens at comes first.
+    port = int(server.rpartition(":")[2])
+    found = module._reach("any", [("127.0.0.2", 1), ("127.0.0.1", port)], time.monotonic() + 5)
+    found.close()
+    with pytest.raises(UnavailableAssetError, match="any cannot be reached"):
+        module._reach("any", [("127.0.0.2", 1)], time.monotonic() + 5)
 
 
 def test_other_schemes_and_data() -> None:

@@ -134,6 +134,33 @@ def test_visible_text_of_html(folder: Path) -> None:
         read_bytes(folder, b"<script>1</script>", "html")
 
 
+@pytest.mark.parametrize("charset", ["windows-1251", "ISO-8859-1", "Shift_JIS", "utf-8"])
+def test_pages_in_the_charset_that_they_declare(folder: Path, charset: str) -> None:
+    pytest.importorskip("selectolax", reason="needs pgsim[text]")
+    word = {"windows-1251": "\u043f\u0442\u0438\u0446\u0430", "Shift_JIS": "\u9ce5"}.get(charset, "\u00e4")
+    page = f"<html><head><meta http-equiv=a content='text/html; charset={charset}'></head><p>{word}"
+    assert read_bytes(folder, page.encode(charset), "html").text == word
+    for none in ("zlib", "undefined", "nosuch", "utf-16"):
+        page = f"<meta charset='{none}'><p>\u00e4"
+        assert read_bytes(folder, page.encode(), "html").text == "\u00e4"
+
+
+def test_a_tiff_of_many_frames_is_not_walked_to_its_end(folder: Path) -> None:
+    # Every frame costs a search through those before it: 100 MB of them would take hours.
+    entry = b"".join(
+        struct.pack("<HHII", tag, 4, 1, number)
+        for tag, number in ((256, 1), (257, 1), (258, 8), (262, 1), (273, 8), (279, 1))
+    )
+    size, frames = 2 + len(entry) + 4, 1500
+    data = b"II*\0" + struct.pack("<I", 8)
+    for number in range(1, frames + 1):
+        data += struct.pack("<H", 6) + entry + struct.pack("<I", 8 + number * size if number < frames else 0)
+    assert read_bytes(folder, data).media["frames"] == 1000
+    reading = read_bytes(folder, data, "tiled_imagery")
+    assert reading.image is not None
+    assert reading.image.size == (1, 1)
+
+
 def test_text_in_its_encodings(folder: Path) -> None:
     assert read_bytes(folder, "\ufeffa\u00e4".encode(), "text").text == "a\u00e4"
     assert read_bytes(folder, "a\u00e4".encode("utf-16"), "text").text == "a\u00e4"
