@@ -126,11 +126,6 @@ class EmbeddingType:
             return None
         return {"name": self.model, "revision": self.revision, "asset_types": self.asset_types, **self.lineage}
 
-    @property
-    def reads_text(self) -> bool:
-        """Whether the type's model turns texts into vectors of this space."""
-        return self.lineage is not None and "text" in self.lineage.get("towers", ())
-
     def _index_json(self) -> dict[str, Any] | None:
         if self.index_operand is None:
             return None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pgsim.db.sql import query
 from pgsim.encoders.chunks import encode_long
-from pgsim.encoders.registry import OFF_THE_SHELF
+from pgsim.encoders.registry import OFF_THE_SHELF, is_model
 from pgsim.errors import (
+    AlreadyExistsError,
+    InvalidInputError,
     MissingExtraError,
     MissingModelError,
     NotFoundError,
@@ -25,7 +28,7 @@ from pgsim.errors import (
 from pgsim.jobs import queue
 from pgsim.jobs.queue import Job, Queue
 from pgsim.readers.policy import Policy
-from pgsim.readers.read import Reading, read
+from pgsim.readers.read import Asset, Reading, read
 from pgsim.vectors.load import analyze
 from pgsim.vectors.modelled import Encoders, note_missing, queued
 from pgsim.vectors.space import Space, Spaces
@@ -148,6 +151,7 @@ class Worker:
         self._policy = Policy.load()
         self._report = EncodeReport()
         self._told: set[str] = set()
+        self._refused: dict[int, PgsimError] = {}
 
     def run(self, model: str | None = None, *, once: bool = False, watch: bool = False) -> EncodeReport:
         """Work the queue off.
@@ -191,7 +195,7 @@ class Worker:
                 continue
             try:
                 self._drain(space, worker, once=once)
-            except (MissingExtraError, MissingModelError, RefusedError) as error:
+            except (MissingExtraError, MissingModelError, RefusedError, InvalidInputError) as error:
                 refusals.append(error)
         if refusals and len(refusals) == len(spaces):
             raise refusals[0]
@@ -211,12 +215,14 @@ class Worker:
             if model in (None, name) and self._has_rows([str(kind) for kind in known.asset_types]):
                 try:
                     self._make(name)
+                except AlreadyExistsError:
+                    pass  # by another worker, while this one loaded the model
                 except (MissingExtraError, MissingModelError) as error:
                     missing = error
         found = [
             space
             for space in self._spaces.list()
-            if space.kind.model is not None and model in (None, space.name, space.kind.model)
+            if space.kind.model is not None and (model in (None, space.name) or is_model(model, space.kind.model))
         ]
         if missing is not None:
             # A machine may have one of the models, and do its part.
@@ -248,7 +254,7 @@ class Worker:
     def _drain(self, space: Space, worker: int, *, once: bool) -> None:
         """Encode what waits for one type's model, until nothing does."""
         before = self._waiting(space)
-        encoder, waiting = self._encoders.of(space.kind), Queue(self._db, space.kind, worker)
+        encoder, waiting = self._encoder(space), Queue(self._db, space.kind, worker)
         done = stored = 0
         storing: Future[tuple[int, Failed]] | None = None
 
@@ -269,7 +275,7 @@ class Worker:
                 self._progress("encode", done, max(before, done))
 
         with ThreadPoolExecutor(1) as behind:
-            for batch in self._batches(waiting, space, settle, once=once):
+            for batch in self._batches(waiting, space, encoder, settle, once=once):
                 encoded, failed = self._encode(encoder, batch)
                 settle()
                 storing = behind.submit(self._store, waiting, encoded, [*batch.failed, *failed])
@@ -278,13 +284,26 @@ class Worker:
             analyze(self._db, space.kind)
             space.activate(build_index=space.worth_an_index(), note=self._note)
 
-    def _batches(self, waiting: Queue, space: Space, settle: Callable[[], None], *, once: bool) -> Iterator[_Batch]:
+    def _encoder(self, space: Space) -> Encoder:
+        """Give a type's model; one that was refused is not loaded again, as watching would at every row."""
+        if (refusal := self._refused.get(space.id)) is not None:
+            raise refusal
+        try:
+            return self._encoders.of(space.kind)
+        except (RefusedError, InvalidInputError) as error:
+            self._refused[space.id] = error
+            raise
+
+    def _batches(
+        self, waiting: Queue, space: Space, encoder: Encoder, settle: Callable[[], None], *, once: bool
+    ) -> Iterator[_Batch]:
         """Claim and read rows, one batch ahead of the model; `settle` is called before the queue is taken for empty."""
+        take = partial(_take, encoder, self._policy)
         with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READERS) as readers:
             coming: Future[_Batch] | None = None
             try:
                 while True:
-                    batch = (coming or ahead.submit(self._next, waiting, readers)).result()
+                    batch = (coming or ahead.submit(self._next, waiting, readers, take)).result()
                     coming = None
                     if not (batch.jobs or batch.failed or batch.again):
                         settle()
@@ -292,20 +311,20 @@ class Worker:
                             return
                         time.sleep(_LOOK)
                         continue
-                    coming = ahead.submit(self._next, waiting, readers)
+                    coming = ahead.submit(self._next, waiting, readers, take)
                     yield batch
             finally:
                 if coming is not None:
                     left = coming.result()
                     waiting.give_back([*left.jobs, *(job for job, _ in left.failed)], forgive=1)
 
-    def _next(self, waiting: Queue, readers: ThreadPoolExecutor) -> _Batch:
+    def _next(self, waiting: Queue, readers: ThreadPoolExecutor, take: Callable[[Asset], Reading]) -> _Batch:
         jobs, assets = waiting.claim(self._batch)
         batch = _Batch([], [], [], [])
         worn = [job for job in jobs if job.attempts > ATTEMPTS]
         batch.failed += [(job, f"given up after {ATTEMPTS} tries, each of which ended the worker") for job in worn]
         fresh = [job for job in jobs if job.id in assets and job.attempts <= ATTEMPTS]
-        found = [readers.submit(read, assets[job.id], self._policy) for job in fresh]
+        found = [readers.submit(take, assets[job.id]) for job in fresh]
         for job, reading in zip(fresh, found, strict=True):
             try:
                 batch.readings.append(reading.result())
@@ -353,6 +372,12 @@ class Worker:
             failed += refused
         waiting.set_aside(failed)
         return number, failed
+
+
+def _take(encoder: Encoder, policy: Policy, asset: Asset) -> Reading:
+    """Read an asset. Of an image what the model takes is kept: a batch of them at full size could be 20 GB."""
+    reading = read(asset, policy)
+    return reading if reading.image is None else replace(reading, image=encoder.fit(reading.image))
 
 
 def _encode(

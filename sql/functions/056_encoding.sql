@@ -73,6 +73,12 @@ begin
             where n.workspace_id = noted.workspace_id and n.asset_type = any(noted.asset_types)
                 and (n.asset_type, n.uri, n.content) is distinct from (o.asset_type, o.uri, o.content)
         ));
+        -- What is no image any more is not encoded as one, and its text not put among the images.
+        delete from pgsim.encoding_job j
+        using new_rows n join old_rows o on o.workspace_id = n.workspace_id and o.id = n.id
+        where j.workspace_id = n.workspace_id and j.data_row_id = n.id and j.embedding_type_id = noted.id
+            and n.workspace_id = noted.workspace_id and n.asset_type <> o.asset_type
+            and not n.asset_type = any(noted.asset_types);
         found_any := true;
     end loop;
     if found_any then

@@ -91,8 +91,3 @@ select a.asset_type from unnest(%(asset_types)s::text[]) a (asset_type)
 where exists (
     select from pgsim.data_row r where r.workspace_id = %(workspace_id)s and r.asset_type = a.asset_type
 );
-
--- name: set_lineage
-update pgsim.embedding_type
-set model = %(model)s, revision = %(revision)s, lineage = %(lineage)s, asset_types = %(asset_types)s
-where id = %(embedding_type_id)s and model is null;

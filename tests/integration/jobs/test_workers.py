@@ -7,16 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgsim.app import Catalog
+from pgsim.encoders.protocol import Encoder
+from pgsim.encoders.registry import load_model
 from pgsim.jobs import queue, worker
 from pgsim.jobs.queue import Queue
+from pgsim.vectors.modelled import Encoders
 from tests.conftest import connection_environment
-from tests.small_models import write_image
+from tests.small_models import make_clip, write_image
 
 pytestmark = pytest.mark.slow
 
@@ -125,8 +130,6 @@ def test_what_ends_workers_is_set_aside(
 
 
 def test_a_row_that_changes_meanwhile_is_encoded_as_it_is(catalog: Catalog, assets: Path) -> None:
-    import numpy as np
-
     kind = catalog.embeddings.create("clip-vit-b-32").kind
     catalog.rows.add({"id": name, "asset_type": "image", "uri": "x"} for name in "abc")
     with queue.hired(catalog.db) as (number, _):
@@ -139,6 +142,57 @@ def test_a_row_that_changes_meanwhile_is_encoded_as_it_is(catalog: Catalog, asse
         assert [job.id for job in mine.claim(9)[0]] == ["a"]
     assert catalog.rows.get("a")["embeddings"] == []
     assert len(catalog.rows.get("c")["embeddings"]) == 1
+
+
+def test_a_row_of_another_asset_type_leaves_the_queue(
+    catalog: Catalog, assets: Path, conn: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    kind = catalog.embeddings.create("clip-vit-b-32").kind
+    catalog.rows.add({"id": name, "asset_type": "image", "uri": "x"} for name in "ab")
+    with queue.hired(catalog.db) as (number, _):
+        mine = Queue(catalog.db, kind, number)
+        jobs, _ = mine.claim(9)
+        # CLIP has a text tower too, and would put its words among the images.
+        catalog.rows.add([{"id": "a", "asset_type": "text", "uri": None, "content": "words"}])
+        stored, _ = mine.store(jobs, np.ones((2, 512), np.float32), [{}, {}])
+        assert stored == 1
+    assert conn.execute("select count(*) from pgsim.encoding_job").fetchone() == (0,)
+    assert catalog.rows.get("a")["embeddings"] == []
+
+
+def test_two_workers_may_make_a_type_at_once(catalog: Catalog, assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(assets / "a.png", 1)
+    catalog.rows.import_file(assets)
+    load = Encoders.by_name
+
+    def slowly(self: Encoders, model: str) -> Encoder:
+        # While this worker loads the model, another is done.
+        catalog.embeddings.create(model)
+        return load(self, model)
+
+    monkeypatch.setattr(Encoders, "by_name", slowly)
+    assert catalog.encode().encoded == 1
+
+
+def test_a_refused_model_is_loaded_once_and_keeps_no_other_from_its_part(
+    catalog: Catalog, assets: Path, tmp_path: Path
+) -> None:
+    folder = make_clip(tmp_path / "mine", seed=3)
+    space = catalog.embeddings.create("mine", model=str(folder))
+    (folder / "open_clip_model.safetensors").write_bytes(b"damaged")
+    write_image(assets / "a.png", 1)
+    catalog.rows.import_file(assets)
+    loaded: list[str] = []
+
+    def load(model: str, **options: Any) -> Encoder:
+        loaded.append(model)
+        return load_model(model, **options)
+
+    mine = worker.Worker(catalog.db, catalog.workspace, catalog.embeddings, Encoders(load))
+    assert mine.run().encoded == 1
+    mine.run()
+    assert loaded.count(str(folder)) == 1
+    assert space.to_json()["queue"]["waiting"] == 1
 
 
 def test_a_server_that_is_away_is_tried_again(
