@@ -16,7 +16,7 @@ from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
 from pgsim.files.report import ImportReport
 from pgsim.files.vectors import VectorBatch
-from pgsim.readers.read import Asset
+from pgsim.readers.read import MEDIA, Asset
 from pgsim.vectors.load import Loader, keep_slices
 
 if TYPE_CHECKING:
@@ -154,8 +154,9 @@ class Queue:
             loader = Loader(self._db, conn, self._kind, report)
             fitting = loader.representable(batch)
             refused = [(jobs[error.line], error.reason) for error in report.errors]
+            # Whether a row has a vector of what it was before it changed, by its id.
             held = {
-                row[0]
+                row[0]: row[1]
                 for row in conn.execute(query("hold_encoded_rows"), {**self._keys, "ids": fitting.ids}).fetchall()
             }
             ready = [jobs[line] for line in fitting.lines.tolist() if jobs[line].id in held]
@@ -166,6 +167,8 @@ class Queue:
                 values = {
                     **self._keys,
                     "ids": [fitting.ids[position] for position in kept],
+                    "changed": [held[fitting.ids[position]] for position in kept],
+                    "read": list(MEDIA),
                     "media": [Jsonb(media[line]) for line in fitting.lines[kept].tolist()],
                 }
                 conn.execute(query("store_media"), values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.errors import UnreadableAssetError
 from pgsim.readers.document import read_document
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pgsim.readers.policy import Policy
+
+#: Media attributes that readers and encoders fill in.
+MEDIA: Final = ("width", "height", "mimeType", "pages", "frames", "chunks", "zoom", "tiles")
 
 
 @dataclass(frozen=True, slots=True)

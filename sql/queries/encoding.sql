@@ -36,7 +36,10 @@ where r.workspace_id = %(workspace_id)s and r.id = any(%(ids)s);
 
 -- name: hold_encoded_rows
 -- Of rows that were encoded, those that nobody is changing now; locked before their jobs, as writers of rows do.
-select r.id from pgsim.data_row r
+select r.id, exists (
+    select from pgsim.embedding e where e.embedding_type_id = %(embedding_type_id)s and e.data_row_id = r.id
+)
+from pgsim.data_row r
 where r.workspace_id = %(workspace_id)s and r.id = any(%(ids)s)
 order by r.id
 for no key update skip locked;
@@ -50,11 +53,15 @@ where j.workspace_id = %(workspace_id)s and j.embedding_type_id = %(embedding_ty
 returning j.data_row_id;
 
 -- name: store_media
--- What a person gave stays.
+-- What a person gave stays, until the asset is another one: then what was read of the one before goes.
 update pgsim.data_row r
-set media = g.media || r.media
-from unnest(%(ids)s::text[], %(media)s::jsonb[]) g (id, media)
-where r.workspace_id = %(workspace_id)s and r.id = g.id and not r.media @> (g.media || r.media);
+set media = m.media
+from unnest(%(ids)s::text[], %(media)s::jsonb[], %(changed)s::bool[]) g (id, media, changed)
+join pgsim.data_row o on o.workspace_id = %(workspace_id)s and o.id = g.id
+cross join lateral (
+    select case when g.changed then o.media - %(read)s::text[] || g.media else g.media || o.media end
+) m (media)
+where r.workspace_id = o.workspace_id and r.id = o.id and r.media <> m.media;
 
 -- name: give_back_jobs
 -- For another try, after a while where there is a wait; the tries that were no fault of the row's are not counted.

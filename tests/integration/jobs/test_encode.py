@@ -199,6 +199,20 @@ def test_changes_and_deletes(catalog: Catalog, filled: Path, clip: Encoder) -> N
     assert "not an image" in shown["errors"][0]["reason"]
 
 
+def test_media_attributes_follow_the_asset(catalog: Catalog, filled: Path) -> None:
+    catalog.rows.import_file(filled)
+    catalog.rows.add([{"id": "00.png", "media": {"width": 7, "camera": "a"}}])
+    catalog.encode()
+    assert catalog.rows.get("00.png")["media"] == {"width": 7, "height": 30, "mimeType": "image/png", "camera": "a"}
+    pictures = pytest.importorskip("PIL.Image")
+    pictures.new("RGB", (9, 8)).save(filled / "other.gif")
+    catalog.rows.add([{"id": "00.png", "uri": str(filled / "other.gif")}])
+    catalog.rows.add([{"id": "long.txt", "uri": str(filled / "short.txt")}])
+    assert catalog.encode().encoded == 2
+    assert catalog.rows.get("00.png")["media"] == {"width": 9, "height": 8, "mimeType": "image/gif", "camera": "a"}
+    assert catalog.rows.get("long.txt")["media"] == {"mimeType": "text/plain"}
+
+
 def test_a_model_of_ones_own(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
     catalog.rows.import_file(filled)
     folder = make_clip(tmp_path / "mine", seed=3)
