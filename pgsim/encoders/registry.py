@@ -95,6 +95,14 @@ def parse_model(text: str) -> ModelName:
     """
     if known := OFF_THE_SHELF.get(text):
         return ModelName(text, known.library, text, known.repository)
+    try:
+        return _taken_apart(text)
+    except (OSError, RuntimeError, ValueError) as error:
+        # A path that no file can have: too long, of a user that does not exist, with a NUL in it.
+        raise InvalidInputError(f'model "{text:.100}" is no name of a folder: {str(error)[:100]}') from None
+
+
+def _taken_apart(text: str) -> ModelName:
     library, colon, name = text.partition(":")
     if colon and library in MARKERS and name:
         folder = Path(name).expanduser().absolute()

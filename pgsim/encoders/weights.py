@@ -86,7 +86,7 @@ def locate(name: str, repository: str | None, marker: str, environ: Mapping[str,
 
 
 def _missing(name: str, looked: list[str], repository: str | None) -> MissingModelError:
-    ways = "name a folder that holds it, or put it into PGSIM_MODELS/" + name.rpartition("/")[2]
+    ways = "name a folder that holds it, or put it into PGSIM_MODELS/" + name
     if repository is not None:
         ways += f", or on a machine with a network run: hf download {repository}"
     return MissingModelError(f'model "{name}" is not on this machine; looked in {", ".join(looked)}; {ways}')
@@ -134,14 +134,15 @@ def _cached(cache: Path, repository: str, marker: str) -> Weights | None:
 
 def _reachable(environ: Mapping[str, str]) -> bool:
     proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
-    place = urlsplit(proxy or environ.get("HF_ENDPOINT") or _HUB)
     answers: list[bool] = []
 
     def connect() -> None:
         try:
+            place = urlsplit(proxy or environ.get("HF_ENDPOINT") or _HUB)
             port = place.port or (443 if place.scheme == "https" else 80)
             socket.create_connection((place.hostname or "", port), timeout=_PATIENCE).close()
-        except OSError:
+        except (OSError, ValueError):
+            # Nobody there, or no address.
             return
         answers.append(True)
 

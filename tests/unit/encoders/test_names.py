@@ -52,6 +52,19 @@ def test_missing_weights_are_told_with_the_places(tmp_path: Path) -> None:
             assert word in message
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/model", "x" * 5000, "open-clip:owner/" + "x" * 5000])
+def test_names_that_no_folder_can_have_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no name of a folder"):
+        parse_model(name)
+
+
+@pytest.mark.parametrize("address", ["http://host:port", "http://[::", "nonsense"])
+def test_a_hub_of_no_address_does_not_answer(tmp_path: Path, address: str) -> None:
+    environ = {"HF_HUB_CACHE": str(tmp_path), "HF_ENDPOINT": address, "PGSIM_MODELS": str(tmp_path)}
+    with pytest.raises(MissingModelError, match=r"does not answer.* into PGSIM_MODELS/owner/name"):
+        locate("owner/name", "owner/name", "modules.json", environ)
+
+
 def test_the_cache_is_read_without_the_hub(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--owner--name" / "snapshots" / "c0ffee"
     (tmp_path / "models--owner--name" / "refs").mkdir(parents=True)
