@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pgsim.errors import FileFormatError, InvalidInputError
+from pgsim.readers.policy import Policy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,10 +119,15 @@ class ImageAnchor:
         FileFormatError
             The file cannot be read.
         """
+        most = Policy().max_bytes
         try:
-            return cls(Path(path).read_bytes(), Path(path).name)
+            with Path(path).open("rb") as file:
+                data = file.read(most + 1)
         except (OSError, ValueError) as error:
             raise FileFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if len(data) > most:
+            raise FileFormatError(f"{path}: it is larger than {most / 2**20:g} MB")
+        return cls(data, Path(path).name)
 
     def to_json(self) -> dict[str, Any]:
         """As shown; definitions store the vector that a model made of it."""

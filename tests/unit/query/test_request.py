@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsim.errors import InvalidInputError
-from pgsim.query.anchors import RowAnchor, VectorAnchor, labels
+from pgsim.errors import FileFormatError, InvalidInputError
+from pgsim.query.anchors import ImageAnchor, RowAnchor, VectorAnchor, labels
 from pgsim.query.request import Request
 from pgsim.query.result import Cursor
 
@@ -121,3 +121,8 @@ def test_a_cursor_that_was_cut_off_or_lengthened_is_none() -> None:
     for changed in (text[:-1], text[:-2], text + "A", text + "AAAA", "A" + text[1:]):
         with pytest.raises(InvalidInputError, match="cursor"):
             Cursor.decode(changed, digest)
+
+
+def test_a_picture_without_end_is_refused() -> None:
+    with pytest.raises(FileFormatError, match="larger than 100 MB"):
+        ImageAnchor.of("/dev/zero")
