@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SEED: Final = 0
+#: A side is cut to so many times the other. The models bring the shorter one to their size and look at the middle: a
+#: line of 50,000 pixels would take gigabytes on the way there.
+_SLIM: Final = 16
 
 
 def open_model(name: ModelName, half: bool, threads: int | None) -> OpenClip:
@@ -70,6 +73,7 @@ class OpenClip:
         self._transform: Any = transform
         self._tokenizer: Any = open_clip.get_tokenizer(source)
         settings = dict(model.visual.preprocess_cfg)
+        self._seen: Any = middle if settings.get("resize_mode") in (None, "shortest") else lambda image: image
         self.lineage = Lineage(
             model=name.text,
             revision=revision,
@@ -92,6 +96,7 @@ class OpenClip:
 
     def fit(self, image: Image) -> Image:
         """Bring an image to the model's size, at which the same steps leave it as it is."""
+        image = self._seen(image)
         for step in self._transform.transforms:
             done = step(image)
             if not hasattr(done, "convert"):
@@ -104,7 +109,7 @@ class OpenClip:
         import torch
 
         with torch.inference_mode():
-            batch = torch.stack([self._transform(image) for image in images]).to(self._device, self._dtype)
+            batch = torch.stack([self._transform(self._seen(image)) for image in images]).to(self._device, self._dtype)
             return self._numbers(self._model.encode_image(batch, normalize=True))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -128,6 +133,16 @@ class OpenClip:
 
     def _numbers(self, features: Any) -> NDArray[np.float32]:
         return np.ascontiguousarray(features.float().cpu().numpy(), dtype=np.float32)
+
+
+def middle(image: Image) -> Image:
+    """Cut what is very long for its width to its middle, which is what the model sees of it."""
+    width, height = image.size
+    most = _SLIM * min(width, height)
+    if max(width, height) <= most:
+        return image
+    left, top = max(0, width - most) // 2, max(0, height - most) // 2
+    return image.crop((left, top, left + min(width, most), top + min(height, most)))
 
 
 def _plain(value: Any) -> Any:
