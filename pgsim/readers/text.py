@@ -15,6 +15,17 @@ _UNSEEN = (
 )
 
 _DECLARED: Final = re.compile(rb"<meta[^>]{0,200}charset\s*=[\s\"']{0,9}([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+#: Elements within each other, above which a page is refused: for each tag a parser goes through all that are open,
+#: so that 100,000 of them take half a minute.
+_DEPTH: Final = 1_000
+_TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*?(/?)>")
+#: Elements whose end may be left out, or that have none: they close each other.
+_OPEN: Final = (
+    "area base body br caption col colgroup dd dt embed head hr html img input li link meta optgroup option p param rp"
+    " rt source tbody td tfoot th thead tr track wbr"
+)
+_OPEN_ENDED: Final = frozenset(_OPEN.split())
+_DRAWINGS: Final = frozenset({"svg", "math"})
 
 
 def read_text(data: bytes | str) -> tuple[str, dict[str, Any]]:
@@ -28,13 +39,15 @@ def read_html(data: bytes | str) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     UnreadableAssetError
-        There is no text in it.
+        There is no text in it, or its elements are nested too deep.
     """
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError:
         raise MissingExtraError("HTML pages need selectolax; install: pip install 'pgsim[text]'") from None
-    page = LexborHTMLParser(to_text(data, _charset(data)))
+    source = to_text(data, _charset(data))
+    _check_depth(source)
+    page = LexborHTMLParser(source)
     heading = page.css_first("title")
     title = "" if heading is None else heading.text()
     for node in page.css(_UNSEEN):
@@ -42,6 +55,19 @@ def read_html(data: bytes | str) -> tuple[str, dict[str, Any]]:
     body = page.body
     text = "" if body is None else body.text(separator=" ")
     return _some(" ".join(f"{title} {text}".split())), {"mimeType": "text/html"}
+
+
+def _check_depth(source: str) -> None:
+    depth = drawing = 0
+    for closing, name, closed in (found.groups() for found in _TAG.finditer(source)):
+        if name.lower() in _DRAWINGS and not closed:
+            drawing = max(0, drawing + (-1 if closing else 1))
+        # Only within drawings and formulas is `<g/>` an element that ends at once.
+        if (closed and drawing) or name.lower() in _OPEN_ENDED:
+            continue
+        depth = max(0, depth + (-1 if closing else 1))
+        if depth > _DEPTH:
+            raise UnreadableAssetError(f"its elements are nested more than {_DEPTH:,} deep")
 
 
 def to_text(data: bytes | str, charset: str | None = None) -> str:

@@ -203,3 +203,18 @@ def test_the_overview_of_a_tiff(folder: Path) -> None:
     assert reading.image.size == (500, 500)
     assert reading.image.getpixel((0, 0)) == (0, 0, 255)
     assert (reading.media["width"], reading.media["height"]) == (2000, 2000)
+
+
+def test_pages_nested_too_deep_are_refused_before_they_are_parsed(folder: Path) -> None:
+    pytest.importorskip("selectolax", reason="needs pgsim[text]")
+    for nested in (b"<div>" * 2_000, b"<b>" * 2_000, b"<DIV class='a'><p>" * 2_000, b"<div/>" * 2_000):
+        with pytest.raises(UnreadableAssetError, match="nested more than 1,000 deep"):
+            read_bytes(folder, nested + b"words", "html")
+
+
+def test_elements_that_close_each_other_are_no_depth(folder: Path) -> None:
+    pytest.importorskip("selectolax", reason="needs pgsim[text]")
+    page = b"<ul>" + b"<li>one<br><img src=a><svg><path d='M0'/></svg><span>two</span>" * 2_000
+    text = read_bytes(folder, page, "html").text
+    assert text is not None
+    assert text.startswith("one two one two")
