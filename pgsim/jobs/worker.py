@@ -276,7 +276,12 @@ class Worker:
 
         with ThreadPoolExecutor(1) as behind:
             for batch in self._batches(waiting, space, encoder, settle, once=once):
-                encoded, failed = self._encode(encoder, batch)
+                try:
+                    encoded, failed = self._encode(encoder, batch)
+                except BaseException:
+                    # Ctrl-C is no fault of the rows.
+                    waiting.give_back([*batch.jobs, *(job for job, _ in batch.failed)], forgive=1)
+                    raise
                 settle()
                 storing = behind.submit(self._store, waiting, encoded, [*batch.failed, *failed])
             settle()

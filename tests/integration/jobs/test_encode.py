@@ -213,6 +213,20 @@ def test_media_attributes_follow_the_asset(catalog: Catalog, filled: Path) -> No
     assert catalog.rows.get("long.txt")["media"] == {"mimeType": "text/plain"}
 
 
+def test_an_interruption_is_no_failed_try(
+    catalog: Catalog, filled: Path, conn: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    catalog.rows.import_file(filled)
+    with monkeypatch.context() as patch:
+        patch.setattr("pgsim.jobs.worker._encode", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            catalog.encode("clip-vit-b-32")
+    assert conn.execute("select max(attempts), count(worker) from pgsim.encoding_job").fetchone() == (0, 0)
+
+
 def test_a_model_of_ones_own(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
     catalog.rows.import_file(filled)
     folder = make_clip(tmp_path / "mine", seed=3)
