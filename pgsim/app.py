@@ -514,6 +514,7 @@ class Catalog:
         *,
         once: bool = False,
         watch: bool = False,
+        retry: bool = False,
         threads: int | None = None,
         batch: int = 64,
         progress: Progress | None = None,
@@ -529,6 +530,8 @@ class Catalog:
             Wait neither for second tries nor for other workers.
         watch : bool
             Go on for ever, and wait for rows.
+        retry : bool
+            Also try rows again that were set aside.
         threads : int, optional
             Threads that the models may use; by default as many as they like.
         batch : int
@@ -554,7 +557,7 @@ class Catalog:
 
         encoders = self._encoders if threads is None else Encoders(threads=threads)
         worker = Worker(self.db, self.workspace, self.embeddings, encoders, batch=batch, progress=progress, note=note)
-        return worker.run(model, once=once, watch=watch)
+        return worker.run(model, once=once, watch=watch, retry=retry)
 
     def report(
         self,

@@ -18,6 +18,7 @@ def encode(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Wait neither for second tries nor for other workers.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and wait for rows, until interrupted.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Also try rows again that were set aside.")] = False,
     threads: Annotated[
         int | None, typer.Option(help="Threads that the models may use.", min=1, metavar="N", show_default=False)
     ] = None,
@@ -32,7 +33,7 @@ def encode(
     state: State = ctx.obj
     with state.catalog() as catalog, progress_bar("rows") as progress:
         report = catalog.encode(
-            model, once=once, watch=watch, threads=threads, batch=batch, progress=progress, note=state.note
+            model, once=once, watch=watch, retry=retry, threads=threads, batch=batch, progress=progress, note=state.note
         )
     lines = [f"{report.encoded:,} encoded, {report.failed:,} failed"]
     lines += [f"{error['id']}: {error['reason']}" for error in report.errors[:10]]

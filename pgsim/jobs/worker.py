@@ -30,7 +30,7 @@ from pgsim.jobs.queue import Job, Queue
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, Reading, read
 from pgsim.vectors.load import analyze
-from pgsim.vectors.modelled import Encoders, note_missing, queued
+from pgsim.vectors.modelled import Encoders, note_missing, queued, try_again
 from pgsim.vectors.space import Space, Spaces
 
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ class Worker:
         self._told: set[str] = set()
         self._refused: dict[int, PgsimError] = {}
 
-    def run(self, model: str | None = None, *, once: bool = False, watch: bool = False) -> EncodeReport:
+    def run(
+        self, model: str | None = None, *, once: bool = False, watch: bool = False, retry: bool = False
+    ) -> EncodeReport:
         """Work the queue off.
 
         Parameters
@@ -164,6 +166,8 @@ class Worker:
             Stop where nothing can be had at once, instead of waiting for second tries and for other workers.
         watch : bool
             Go on for ever, and wait for rows.
+        retry : bool
+            Also try rows again that were set aside.
 
         Raises
         ------
@@ -179,6 +183,8 @@ class Worker:
             for space in self._filled(model):
                 with self._db.transaction() as missing:
                     note_missing(missing, space.kind)
+                    if retry:
+                        try_again(missing, space.kind)
             while True:
                 self._drain_all(self._filled(model), worker, once=once)
                 if not watch:

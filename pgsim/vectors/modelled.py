@@ -118,6 +118,11 @@ def note_missing(conn: Connection[Any], kind: EmbeddingType) -> None:
     conn.execute(query("note_missing_rows"), {"embedding_type_id": kind.id})
 
 
+def try_again(conn: Connection[Any], kind: EmbeddingType) -> None:
+    """Put rows that were set aside back among those that wait."""
+    conn.execute(query("retry_jobs"), {"embedding_type_id": kind.id})
+
+
 class Encoders:
     """The models of embedding types, each loaded when it is first needed.
 

@@ -78,6 +78,11 @@ from unnest(%(ids)s::text[], %(tickets)s::bigint[], %(reasons)s::text[]) g (id, 
 where j.workspace_id = %(workspace_id)s and j.embedding_type_id = %(embedding_type_id)s and j.data_row_id = g.id
     and j.ticket = g.ticket;
 
+-- name: retry_jobs
+update pgsim.encoding_job j
+set reason = null, attempts = 0, not_before = now()
+where j.embedding_type_id = %(embedding_type_id)s and j.reason is not null;
+
 -- name: count_jobs
 -- Waiting, set aside, and those of them whose row still has the vector of what it was.
 select

@@ -30,6 +30,7 @@ def test_from_a_folder_to_answers(pgsim: Cli, assets: Path, tmp_path: Path) -> N
         }
     ]
     assert pgsim.json("encode", "--once")["encoded"] == 0
+    assert pgsim.json("encode", "--retry")["failed"] == 1
     shown = pgsim.json("embeddings", "show", "clip-vit-b-32")
     assert (shown["count"], shown["queue"]["failed"]) == (6, 1)
     assert shown["model"]["towers"] == ["image", "text"]

@@ -227,6 +227,18 @@ def test_an_interruption_is_no_failed_try(
     assert conn.execute("select max(attempts), count(worker) from pgsim.encoding_job").fetchone() == (0, 0)
 
 
+def test_rows_that_were_set_aside_are_tried_again_when_asked(
+    catalog: Catalog, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.rows.import_file(filled)
+    with monkeypatch.context() as patch:
+        patch.delenv("PGSIM_FILE_ROOTS")
+        assert catalog.encode().failed == 16
+    assert catalog.encode().encoded == 0
+    done = catalog.encode(retry=True)
+    assert (done.encoded, done.failed) == (16, 0)
+
+
 def test_a_model_of_ones_own(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
     catalog.rows.import_file(filled)
     folder = make_clip(tmp_path / "mine", seed=3)
