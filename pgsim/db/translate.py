@@ -60,6 +60,7 @@ CONSTRAINTS: Final[dict[str, str]] = {
     "embedding_type_score_check": (
         "score half lies between 1e-60 and 1e60, score power between 0.01 and 100, and they are given together"
     ),
+    "embedding_type_workspace_fkey": "the workspace was deleted meanwhile",
     "metadata_field_workspace_id_name_key": "a metadata field of that name is declared already in the workspace",
     "metadata_field_name_check": "a declared field's name has 1 to 100 characters, no control characters among them",
     "metadata_field_kind_check": "the kind of a metadata field is number, datetime, enum, string or boolean",

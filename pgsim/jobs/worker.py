@@ -203,6 +203,9 @@ class Worker:
                 self._drain(space, worker, once=once)
             except (MissingExtraError, MissingModelError, RefusedError, InvalidInputError) as error:
                 refusals.append(error)
+            except NotFoundError as error:
+                # The type was deleted meanwhile; a workspace that was is told when the types are next looked for.
+                self._warn(error)
         if refusals and len(refusals) == len(spaces):
             raise refusals[0]
         for refusal in refusals:

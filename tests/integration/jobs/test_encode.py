@@ -17,10 +17,11 @@ from pgsim.encoders.chunks import encode_long
 from pgsim.encoders.protocol import Encoder
 from pgsim.encoders.registry import load_model
 from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, RefusedError
+from pgsim.jobs import worker
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, read
 from pgsim.slices.revise import Revision
-from pgsim.vectors.modelled import require_same
+from pgsim.vectors.modelled import Encoders, require_same
 from tests.small_models import make_clip
 
 pytestmark = pytest.mark.slow
@@ -237,6 +238,38 @@ def test_rows_that_were_set_aside_are_tried_again_when_asked(
     assert catalog.encode().encoded == 0
     done = catalog.encode(retry=True)
     assert (done.encoded, done.failed) == (16, 0)
+
+
+def test_a_type_that_another_worker_makes_meanwhile(
+    catalog: Catalog, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model: str, **options: Any) -> Encoder:
+        if all(space.name != model for space in catalog.embeddings.list()):
+            catalog.embeddings.create(model)
+        return load_model(model, **options)
+
+    catalog.rows.import_file(filled)
+    monkeypatch.setattr(catalog, "_encoders", Encoders(load=load))
+    assert catalog.encode().encoded == 16
+
+
+def test_a_type_that_is_deleted_meanwhile_does_not_end_the_worker(
+    catalog: Catalog, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(*given: Any) -> Any:
+        monkeypatch.setattr(worker, "_encode", encode_batch)
+        catalog.embeddings.get("all-mpnet-base-v2").delete()
+        return encode_batch(*given)
+
+    catalog.rows.import_file(filled)
+    catalog.embeddings.create("all-mpnet-base-v2")
+    catalog.embeddings.create("clip-vit-b-32")
+    encode_batch = worker._encode
+    monkeypatch.setattr(worker, "_encode", encode)
+    notes: list[str] = []
+    done = catalog.encode(note=notes.append)
+    assert done.embeddings == {"clip-vit-b-32": {"encoded": 13, "failed": 0}}
+    assert sum(note.startswith("warning: ") for note in notes) == 1
 
 
 def test_a_model_of_ones_own(catalog: Catalog, filled: Path, tmp_path: Path) -> None:
