@@ -99,9 +99,9 @@ class Plan:
             ("min_size", min_size, 2, DENSITY_ROWS),
             ("neighbours", neighbours, 1, MAX_NEIGHBOURS),
         ):
-            if value is not None and not low <= value <= high:
+            if value is not None and not (_is_whole(value) and low <= value <= high):
                 raise InvalidInputError(f"{name} is {value}: a whole number from {low} to {high:,}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
+        if not _is_whole(seed):
             raise InvalidInputError("the seed is a whole number")
         if label is not None:
             read_field(label)
@@ -262,6 +262,10 @@ def _judge(
         map(_known, judged.disagreement.tolist()),
         strict=True,
     )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _known(value: float) -> float | None:

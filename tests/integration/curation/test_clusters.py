@@ -195,6 +195,8 @@ def test_what_is_refused(stock: Catalog) -> None:
         ({"min_size": 3}, "no use for min_size"),
         ({"label": "species"}, "there is no field 'species'"),
         ({"seed": True}, "whole number"),
+        ({"clusters": 2.5}, "clusters is 2.5: a whole number"),
+        ({"neighbours": 2.5}, "neighbours is 2.5: a whole number"),
         ({"name": ""}, "1 to 100 characters"),
     ):
         with pytest.raises(InvalidInputError, match=message):
