@@ -14,7 +14,7 @@ from pgsim.curation.chosen_vectors import ChosenVectors, Labels, label_of
 from pgsim.curation.density import DENSITY_ROWS, DenseClusters
 from pgsim.curation.neighbours import COMPARED_ROWS, MAX_NEIGHBOURS, Neighbours
 from pgsim.curation.projection import UMAP_ROWS, MapKind, Projection, learn_map
-from pgsim.curation.spread import MAX_CLUSTERS, TRAINED_ROWS, Clusters, choose_clusters, largest, to_units
+from pgsim.curation.spread import MAX_CLUSTERS, TRAINED_ROWS, Clusters, choose_clusters, scale_of, to_units
 from pgsim.db.sql import query
 from pgsim.errors import InvalidInputError
 from pgsim.filters.kinds import Field, read_field
@@ -127,17 +127,19 @@ class _InUnits:
         self._found, self._units = found, units
 
     def assign(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        return self._found.assign(self._units(vectors))
+        clusters, distances = self._found.assign(self._units(vectors))
+        return clusters, distances * self._units.scale
 
 
 class _Units:
     """Brings vectors to the scale of the run, as copies."""
 
     def __init__(self, vectors: ChosenVectors, sample: NDArray[np.float32]) -> None:
-        self._metric, self._scale = vectors.kind.distance, largest(sample)
+        self._metric = vectors.kind.distance
+        self.scale = scale_of(sample, self._metric)
 
     def __call__(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        return to_units(block.copy(), self._metric, self._scale)
+        return to_units(block.copy(), self._metric, self.scale)
 
 
 def build_run(vectors: ChosenVectors, workspace_id: int, run_id: int, plan: Plan) -> dict[str, Any]:

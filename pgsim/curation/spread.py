@@ -63,7 +63,7 @@ class Clusters:
     metric : Metric
         Distance of the embedding type.
     scale : float
-        What vectors are divided by.
+        What vectors are divided by; 1 for cosine distance.
     """
 
     centres: NDArray[np.float64]
@@ -100,7 +100,7 @@ class Clusters:
             from sklearn.cluster import MiniBatchKMeans
             from sklearn.exceptions import ConvergenceWarning
             from threadpoolctl import threadpool_limits
-        scale = largest(vectors)
+        scale = scale_of(vectors, metric)
         points = to_units(vectors, metric, scale)
         models = [
             MiniBatchKMeans(n_clusters=min(clusters, len(vectors)), random_state=(seed + i) % 2**32, n_init=_STARTS)
@@ -121,13 +121,13 @@ class Clusters:
         nearest : ndarray of int, shape (n,)
             Numbers of the centres.
         distances : ndarray of float64, shape (n,)
-            Euclidean distances to them, in units of ``scale``.
+            Euclidean distances to them; of directions for cosine distance.
         """
         points = to_units(vectors.copy(), self.metric, self.scale).astype(np.float64)
         # The squared length of the point itself is the same for every centre.
         apart = (self.centres**2).sum(axis=1) - 2 * (points @ self.centres.T)
         nearest = np.argmin(apart, axis=1)
-        return nearest, np.linalg.norm(points - self.centres[nearest], axis=1)
+        return nearest, np.linalg.norm(points - self.centres[nearest], axis=1) * self.scale
 
 
 def choose_clusters(vectors: NDArray[np.float32], metric: Metric, seed: int) -> int:
@@ -156,7 +156,7 @@ def choose_clusters(vectors: NDArray[np.float32], metric: Metric, seed: int) -> 
         from sklearn.metrics import silhouette_score
         from threadpoolctl import threadpool_limits
     best, chosen = -math.inf, 1
-    judged = to_units(vectors[:_JUDGED_ROWS].copy(), metric, largest(vectors))
+    judged = to_units(vectors[:_JUDGED_ROWS].copy(), metric, scale_of(vectors, metric))
     for count in _COUNTS:
         if count * 2 > len(vectors):
             break
@@ -169,8 +169,10 @@ def choose_clusters(vectors: NDArray[np.float32], metric: Metric, seed: int) -> 
     return chosen
 
 
-def largest(vectors: NDArray[np.float32]) -> float:
-    """Find the largest magnitude among all numbers; 1 where all are zero."""
+def scale_of(vectors: NDArray[np.float32], metric: Metric) -> float:
+    """Find the largest magnitude among all numbers; 1 where all are zero, and where directions alone are compared."""
+    if metric is Metric.COSINE:
+        return 1.0
     return float(max(vectors.max(initial=0), -vectors.min(initial=0))) or 1.0
 
 
@@ -222,7 +224,7 @@ def k_centre(
     .. [1] T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 38
        (1985): at most twice as far from a chosen one, in the worst case, as with the best choice there is.
     """
-    points = to_units(vectors, metric, largest(vectors))
+    points = to_units(vectors, metric, scale_of(vectors, metric))
     nearest = np.full(len(points), np.inf, dtype=np.float32)
     chosen: list[int] = []
     rows = max(1, _BLOCK // max(vectors.shape[1], 1))

@@ -209,6 +209,26 @@ def test_what_is_refused(stock: Catalog) -> None:
     assert [run.name for run in stock.clusters.list()] == ["taken"]
 
 
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
+def test_distances_are_those_of_the_vectors(catalog: Catalog, method: str) -> None:
+    # One group, so that its centre is the mean; so far out that a quarter of the largest number is no distance.
+    points = np.random.default_rng(4).normal(size=(64, 8)) + 1000
+    ids = [f"r{i:02}" for i in range(64)]
+    catalog.rows.add({"id": name, "asset_type": "image"} for name in ids)
+    catalog.embeddings.create("near", 8).add(ids, points, build_index=False)
+    catalog.embeddings.create("far", 8).add(ids, points * 1024, build_index=False)
+    options = {"clusters": 1} if method == "kmeans" else {"min_size": 5}
+    found = {}
+    for name in ("near", "far"):
+        catalog.clusters.build(name, method=method, name=name, **options)  # type: ignore[arg-type]
+        found[name] = {row.data_row_id: row.distance for row in catalog.clusters.rows(name, limit=None)}
+    for name in ids:
+        assert found["far"][name] == pytest.approx(1024 * found["near"][name], rel=1e-3)
+    if method == "kmeans":
+        apart = np.linalg.norm(points - points.mean(axis=0), axis=1)
+        np.testing.assert_allclose([found["near"][name] for name in ids], apart, rtol=0.2)
+
+
 def test_a_run_that_is_stopped_leaves_nothing(stock: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(step: str, done: int, total: int | None) -> None:
         if step == "assign":

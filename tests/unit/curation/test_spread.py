@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pgsim.curation.spread import MANY_CLUSTERS, Clusters, default_clusters, k_centre, largest
+from pgsim.curation.spread import MANY_CLUSTERS, Clusters, default_clusters, k_centre, scale_of
 from pgsim.types import Metric
 
 Vectors = NDArray[np.float32]
@@ -88,12 +88,13 @@ def test_clusters_are_the_groups_there_are(metric: Metric, scale: float) -> None
         assert len(set(nearest[labels == group])) == 1
     assert len(set(nearest)) == 5
     for row in (0, 17, 399):
-        unit = points[row].astype(np.float64) / largest(points)
+        scale = scale_of(points, metric)
+        unit = points[row].astype(np.float64) / scale
         if metric is Metric.COSINE:
             unit /= np.linalg.norm(unit)
         gaps = np.linalg.norm(found.centres - unit, axis=1)
         assert int(np.argmin(gaps)) == nearest[row]
-        assert distances[row] == pytest.approx(gaps.min(), rel=1e-4)
+        assert distances[row] == pytest.approx(gaps.min() * scale, rel=1e-4)
 
 
 def test_cosine_sees_no_lengths() -> None:
