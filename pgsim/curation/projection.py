@@ -129,4 +129,6 @@ def learn_map(kind: MapKind, points: NDArray[np.float32], seed: int) -> Projecti
         if len(points) > _UMAP_NEIGHBOURS and np.ptp(points, axis=0).any():
             return Umap.of(points[:UMAP_ROWS], seed)
         kind = MapKind.PCA
-    return Components.of(points, 2)
+    found = Components.of(points, 2)
+    # Vectors of one dimension lie on a line.
+    return Components(found.centre, np.pad(found.axes, ((0, 0), (0, 2 - found.axes.shape[1]))))

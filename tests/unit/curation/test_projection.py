@@ -25,6 +25,11 @@ def test_equal_vectors_lie_on_one_place() -> None:
         assert learn_map(kind, same, 0).project(same).tolist() == [[0.0, 0.0]] * 20
 
 
+def test_vectors_of_one_dimension_lie_on_a_line() -> None:
+    given = np.array([[1], [2], [6]], dtype=np.float32)
+    assert learn_map(MapKind.PCA, given, 0).project(given).tolist() == [[-2.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]
+
+
 def test_umap_keeps_groups_apart() -> None:
     pytest.importorskip("umap", reason="an extra, which not every machine has")
     rng = np.random.default_rng(2)
