@@ -16,6 +16,8 @@ from pgsim.errors import InvalidInputError
 #: Fields that can be chosen to colour by, and values of one that have a name; more are not told apart by colour.
 MAX_FIELDS: Final = 100
 MAX_VALUES: Final = 1000
+#: Beyond what single precision holds nothing has a colour of its own: numbers are drawn as this one then.
+_MOST: Final = float(np.finfo(np.float32).max)
 #: Characters of a value that a pointer shows.
 _SHOWN: Final = 200
 
@@ -56,7 +58,7 @@ class Field:
     Attributes
     ----------
     numbers : list of float or None
-        The numbers, NaN where there is none; None for named values.
+        The numbers, as single precision holds them, NaN where there is none; None for named values.
     codes : list of int
         Places in ``names``, -1 for none.
     names : list of str
@@ -73,7 +75,7 @@ class Field:
         """Take numbers as numbers, unless they number clusters; any other values by their names."""
         known = [value for value in values if value is not None]
         if name != "cluster" and known and all(map(_is_number, known)):
-            return cls(name, [math.nan if value is None else float(value) for value in values], [], [])
+            return cls(name, [_drawn(value) for value in values], [], [])
         texts = [None if value is None else _text(value) for value in values]
         kinds = {text for text in texts if text is not None}
         names = sorted(kinds, key=_in_order)[:MAX_VALUES]
@@ -155,6 +157,10 @@ def _details(row: MappedRow) -> Mapping[str, Any]:
 
 def _packed(numbers: Sequence[float]) -> str:
     return base64.b64encode(np.asarray(numbers, dtype="<f4").tobytes()).decode()
+
+
+def _drawn(number: float | None) -> float:
+    return math.nan if number is None else float(min(max(number, -_MOST), _MOST))
 
 
 def _is_number(value: object) -> bool:
