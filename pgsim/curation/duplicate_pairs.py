@@ -86,7 +86,11 @@ class PairFinder:
                     yield name, content
 
         for one, other, score in similar_texts(texts(), self._min_score):
-            if sides[one] | sides[other] == 3:
+            if score == 1:
+                # Equal ones come first; the first of them stands for all where it is compared with others.
+                sides[one] |= sides[other]
+                yield one, other, score
+            elif sides[one] | sides[other] == 3:
                 yield one, other, score
 
     def _by_image(self) -> Pairs:

@@ -178,6 +178,8 @@ def test_by_text(catalog: Catalog) -> None:
     assert names(catalog.duplicates(by="text")) == [["a", "b", "c"]]
     assert names(catalog.duplicates(by="text", min_score=1)) == [["a", "b"]]
     assert names(catalog.duplicates(["a", "b"], by="text", against=["c"])) == [["a", "b", "c"]]
+    # `c` is like `a`, which stands for its equals on the other side, too.
+    assert names(catalog.duplicates(["a", "c"], by="text", against=["b"])) == [["a", "b", "c"]]
     assert catalog.duplicates(["a", "b"], by="text", against=["d"]).groups == []
     assert catalog.duplicates(by="text").compared == 4
 
