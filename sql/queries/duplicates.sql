@@ -75,10 +75,11 @@ window equal as (partition by sha256(convert_to(r.content, 'UTF8')));
 select data_row_id, sides from pg_temp.compared_row where data_row_id = any(%(ids)s);
 
 -- name: ages_and_sizes
--- The size of an asset: its pixels where they are known, else the length of its content.
+-- The size of an asset: its pixels where they are known, else the length of its content. Rows bring any numbers along,
+-- and the product of two may be beyond double precision.
 select r.id, r.created_at, case
     when jsonb_typeof(r.media -> 'width') = 'number' and jsonb_typeof(r.media -> 'height') = 'number'
-        then (r.media ->> 'width')::float8 * (r.media ->> 'height')::float8
+        then (r.media ->> 'width')::numeric * (r.media ->> 'height')::numeric
     else coalesce(octet_length(r.content), 0)
 end
 from pgsim.data_row r

@@ -161,6 +161,9 @@ def test_which_to_keep(catalog: Catalog) -> None:
             [("a", kept == "a"), ("b", kept == "b")]
         ]
     assert (found.considered, found.compared) == (4, 3)
+    # Sizes that no number holds are sizes all the same.
+    catalog.rows.add([{"id": "z", "asset_type": "text", "content": "same", "media": {"width": 1e308, "height": 1e308}}])
+    assert {row.data_row_id for row in catalog.duplicates(by="content", keep="largest").groups[0] if row.keep} == {"z"}
 
 
 def test_by_text(catalog: Catalog) -> None:
