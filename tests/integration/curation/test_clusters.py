@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,6 +229,15 @@ def test_distances_are_those_of_the_vectors(catalog: Catalog, method: str) -> No
     if method == "kmeans":
         apart = np.linalg.norm(points - points.mean(axis=0), axis=1)
         np.testing.assert_allclose([found["near"][name] for name in ids], apart, rtol=0.2)
+
+
+def test_a_picture_of_what_the_font_lacks(stock: Catalog, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="an extra, which not every machine has")
+    stock.rows.add({"id": name, "metadata": {"word": "日本語"}} for name in IDS)
+    stock.clusters.build("e", clusters=1, label="metadata.word", name="words")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stock.clusters.plot("words", tmp_path / "words.png", colour="label").rows == EMBEDDED
 
 
 def test_a_run_that_is_stopped_leaves_nothing(stock: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
