@@ -213,8 +213,8 @@ def test_what_is_refused(stock: Catalog) -> None:
 
 @pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
 def test_distances_are_those_of_the_vectors(catalog: Catalog, method: str) -> None:
-    # One group, so that its centre is the mean; so far out that a quarter of the largest number is no distance.
-    points = np.random.default_rng(4).normal(size=(64, 8)) + 1000
+    # Two groups, far from the origin: a distance between rows is a small part of the largest number.
+    points = np.random.default_rng(4).normal(size=(64, 8)) + 1000 + 50 * np.eye(8)[np.arange(64) % 2]
     ids = [f"r{i:02}" for i in range(64)]
     catalog.rows.add({"id": name, "asset_type": "image"} for name in ids)
     catalog.embeddings.create("near", 8).add(ids, points, build_index=False)
@@ -224,6 +224,7 @@ def test_distances_are_those_of_the_vectors(catalog: Catalog, method: str) -> No
     for name in ("near", "far"):
         catalog.clusters.build(name, method=method, name=name, **options)  # type: ignore[arg-type]
         found[name] = {row.data_row_id: row.distance for row in catalog.clusters.rows(name, limit=None)}
+    assert min(found["near"].values()) > 0
     for name in ids:
         assert found["far"][name] == pytest.approx(1024 * found["near"][name], rel=1e-3)
     if method == "kmeans":
