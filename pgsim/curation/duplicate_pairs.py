@@ -16,6 +16,7 @@ from pgsim.db.sql import query
 from pgsim.errors import NotSearchableError
 from pgsim.query.bounds import distance_bounds
 from pgsim.query.bounds import score as score_of
+from pgsim.query.plan import BEYOND
 from pgsim.types import IndexKind
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 #: Rows times dimensions from which on neighbours come from the index: comparing a row with so many numbers takes as
 #: long as a walk.
 INDEX_FROM: Final = 2_400_000
-#: Rows that a walk takes; where all of them are duplicates, the row is compared with every other.
+#: Rows that a walk takes before those that must lie beyond the score, as in a search. Where they do not, or there are
+#: fewer, the row is compared with every other.
 WALKED: Final = 32
 _WALKED_BITS: Final = 200
 _CHUNK: Final = 500
@@ -85,12 +87,13 @@ class PairFinder:
                     self._tell(self.compared, None)
                     yield name, content
 
-        for one, other, score in similar_texts(texts(), self._min_score):
+        found = list(similar_texts(texts(), self._min_score))
+        # Of equal texts the first stands for all of them, on each of their sides.
+        for one, other, score in found:
             if score == 1:
-                # Equal ones come first; the first of them stands for all where it is compared with others.
                 sides[one] |= sides[other]
-                yield one, other, score
-            elif sides[one] | sides[other] == 3:
+        for one, other, score in found:
+            if score == 1 or sides[one] | sides[other] == 3:
                 yield one, other, score
 
     def _by_image(self) -> Pairs:
@@ -161,10 +164,15 @@ class PairFinder:
             yield from cursor.execute(statement, {"ids": ids, "farthest": farthest, "all": every})
 
     def _walked(self, kind: EmbeddingType, ids: list[str], sides: dict[str, int], farthest: float) -> Pairs:
-        """Take pairs from the index, and those of a row that has more of them than a walk takes from all rows."""
+        """Take pairs from the index, and those of a row whose walk did not go well beyond them from all rows."""
         operand = kind.index_operand or ""
-        limit = _WALKED_BITS if kind.indexed is IndexKind.COMPACT else WALKED
-        self._conn.execute("select set_config('hnsw.ef_search', %s, true)", (str(max(limit, 2 * WALKED)),))
+        before = _WALKED_BITS if kind.indexed is IndexKind.COMPACT else WALKED
+        limit = before + BEYOND
+        # What an index holds of rows that have changed since would else take the places of those that are there.
+        self._conn.execute(
+            "select set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+            (str(max(limit, 2 * WALKED)),),
+        )
         statement = query("nearest_vectors").format(
             partition=kind.partition,
             operator=sql.SQL(kind.distance.operator),
@@ -174,12 +182,18 @@ class PairFinder:
             limit=sql.Literal(limit),
         )
         near: dict[str, list[tuple[str, float]]] = {name: [] for name in ids}
-        for one, other, distance in self._conn.execute(statement, {"ids": ids}).fetchall():
+        ended: set[str] = set()
+        late: set[str] = set()
+        for one, other, distance, place in self._conn.execute(statement, {"ids": ids}).fetchall():
+            if place == limit:
+                ended.add(one)
             if distance <= farthest:
                 near[one].append((other, distance))
-        crowded = [name for name, found in near.items() if len(found) >= limit]
+                if place > before:
+                    late.add(one)
+        crowded = late | (set(ids) - ended)
         if crowded:
-            yield from self._close(kind, crowded, farthest, every=True)
+            yield from self._close(kind, sorted(crowded), farthest, every=True)
         for one, found in near.items():
             if one in crowded:
                 continue

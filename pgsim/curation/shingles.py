@@ -55,8 +55,7 @@ def similar_texts(texts: Iterable[tuple[str, str]], min_score: float) -> Iterato
     ------
     tuple
         Two ids and their similarity, exact; of pairs just above the score, MinHash may miss a few. Texts of the same
-        shingles come first, each with the first of them, which alone is compared with others: thousands of equal texts
-        would else be millions of pairs.
+        shingles make pairs with the first of them, at 1, and no others.
 
     Raises
     ------
@@ -73,21 +72,20 @@ def similar_texts(texts: Iterable[tuple[str, str]], min_score: float) -> Iterato
         raise MissingExtraError("this needs datasketch; install it: pip install 'pgsim[duplicates]'") from None
     # Missing a pair weighs more than looking at one in vain.
     index = MinHashLSH(threshold=max(min_score - _MARGIN, 0.1), num_perm=_PERMUTATIONS, weights=(0.2, 0.8))
-    firsts: dict[bytes, str] = {}
     known: dict[str, NDArray[np.uint32]] = {}
-    sketches: dict[str, MinHash] = {}
+    # A text that a hundred thousand rows share would else be compared with itself five thousand million times.
+    firsts: dict[bytes, str] = {}
     for name, text in texts:
         pieces = shingles(text)
         first = firsts.setdefault(hashlib.sha256(pieces.tobytes()).digest(), name)
         if first != name:
             yield first, name, 1.0
             continue
-        known[name] = pieces
-        sketches[name] = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
-        sketches[name].update_batch(pieces.tolist())
-    for name, sketch in sketches.items():
+        sketch = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
+        sketch.update_batch(pieces.tolist())
         for candidate in sorted(index.query(sketch)):
-            score = jaccard(known[name], known[candidate])
+            score = jaccard(pieces, known[candidate])
             if score >= min_score:
                 yield candidate, name, score
         index.insert(name, sketch)
+        known[name] = pieces

@@ -33,15 +33,18 @@ join {partition} y on y.data_row_id = b.data_row_id
 where a.data_row_id = any(%(ids)s) and x.vector {operator} y.vector <= %(farthest)s;
 
 -- name: nearest_vectors
--- In the index's order; the distances are those of the vectors as stored.
-select a.data_row_id, n.data_row_id, n.distance
+-- In the index's order, with each row's place in it; the distances are those of the vectors as stored.
+select a.data_row_id, n.data_row_id, n.distance, n.place
 from unnest(%(ids)s::text[]) a (data_row_id)
 join {partition} x on x.data_row_id = a.data_row_id
 cross join lateral (
-    select e.data_row_id, e.vector {operator} x.vector as distance
-    from {partition} e
-    order by {theirs} {index_operator} {own}
-    limit {limit}
+    select f.data_row_id, f.distance, row_number() over () as place
+    from (
+        select e.data_row_id, e.vector {operator} x.vector as distance
+        from {partition} e
+        order by {theirs} {index_operator} {own}
+        limit {limit}
+    ) f
 ) n;
 
 -- name: compared_contents
@@ -75,11 +78,12 @@ window equal as (partition by sha256(convert_to(r.content, 'UTF8')));
 select data_row_id, sides from pg_temp.compared_row where data_row_id = any(%(ids)s);
 
 -- name: ages_and_sizes
--- The size of an asset: its pixels where they are known, else the length of its content. Rows bring any numbers along,
--- and the product of two may be beyond double precision.
+-- The size of an asset: its pixels where they are known, else the length of its content. What anybody may have written
+-- there is brought within what can be multiplied.
 select r.id, r.created_at, case
     when jsonb_typeof(r.media -> 'width') = 'number' and jsonb_typeof(r.media -> 'height') = 'number'
-        then (r.media ->> 'width')::numeric * (r.media ->> 'height')::numeric
+        then least(greatest((r.media ->> 'width')::numeric, 0), 1e9)::float8
+            * least(greatest((r.media ->> 'height')::numeric, 0), 1e9)::float8
     else coalesce(octet_length(r.content), 0)
 end
 from pgsim.data_row r

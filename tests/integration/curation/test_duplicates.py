@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from PIL import Image
+from psycopg import sql
 from sklearn.datasets import load_digits
 
 from pgsim.app import Catalog
@@ -130,7 +132,7 @@ def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, inde
     stock.embeddings.get("e").build()
     monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", index_from)
     for walked in (32, 3):
-        # A walk of three: whoever has more neighbours in range than that is compared with every row.
+        # A short walk: whoever has more neighbours in range than it takes is compared with every row.
         monkeypatch.setattr(duplicate_pairs, "WALKED", walked)
         at = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=0.5)
         assert names(at) == [["r01", "r02", "r03"]]
@@ -138,6 +140,27 @@ def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, inde
         wide = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=1 / 3)
         assert names(wide) == [["r01", "r02", "r03"], ["r20", "r22"]]
         assert names(stock.duplicates(min_score=0.5)) == [IDS[:30]]
+
+
+def test_what_the_index_still_holds_hides_no_pair(
+    catalog: Catalog, conn: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that was imported again and again leaves its old vectors in the index, nearer to both than they are."""
+    monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", 0)
+    ids = [f"r{i:04}" for i in range(1000)]
+    vectors = np.random.default_rng(2).uniform(0, 1000, size=(1000, 8))
+    vectors[:2] = [[500.0] * 8, [510.0] * 8]
+    catalog.rows.add({"id": name, "asset_type": "image"} for name in ids)
+    catalog.embeddings.create("worn", 8, score_half=100.0, score_power=1.0).add(ids, vectors)
+    for between in np.random.default_rng(4).uniform(501, 509, size=(300, 8)):
+        values = (str(between.tolist()),)
+        conn.execute("update pgsim.embedding set vector = %s where data_row_id = 'r0500'", values)
+    conn.execute("update pgsim.embedding set vector = '[9,9,9,9,9,9,9,9]' where data_row_id = 'r0500'")
+    # The server sorts so few rows sooner than it walks among them.
+    name = sql.Identifier(conn.info.dbname)
+    conn.execute(sql.SQL("alter database {} set enable_seqscan = off").format(name))
+    catalog.db.reset()
+    assert names(catalog.duplicates(embedding="worn", min_score=0.55)) == [["r0000", "r0001"]]
 
 
 @pytest.mark.parametrize("index_from", [10**9, 0])
@@ -154,6 +177,10 @@ def test_equal_vectors(stock: Catalog, monkeypatch: pytest.MonkeyPatch, index_fr
 def test_which_to_keep(catalog: Catalog) -> None:
     catalog.rows.add([{"id": "b", "asset_type": "text", "content": "same", "media": {"width": 2, "height": 3}}])
     catalog.rows.add([{"id": "a", "asset_type": "text", "content": "same"}])
+    catalog.rows.add([{"id": "far", "asset_type": "text", "content": "x", "media": {"width": 1e300, "height": 1e300}}])
+    catalog.rows.add([{"id": "off", "asset_type": "text", "content": "x", "media": {"width": -9e99, "height": 2}}])
+    assert catalog.duplicates(["far", "off"], by="content", keep="largest").superfluous == ["off"]
+    catalog.rows.delete(["far", "off"])
     catalog.rows.add([{"id": "c", "asset_type": "text", "content": "other"}, {"id": "d", "asset_type": "text"}])
     for keep, kept in (("oldest", "b"), ("newest", "a"), ("largest", "b")):
         found = catalog.duplicates(by="content", keep=keep)
@@ -184,6 +211,11 @@ def test_by_text(catalog: Catalog) -> None:
     # `c` is like `a`, which stands for its equals on the other side, too.
     assert names(catalog.duplicates(["a", "c"], by="text", against=["b"])) == [["a", "b", "c"]]
     assert catalog.duplicates(["a", "b"], by="text", against=["d"]).groups == []
+    # The first of equal texts is near one of its own side, and its equal on the other side so is of the other.
+    leaked = catalog.duplicates(["a", "c"], by="text", against=["b", "d"])
+    assert [[(row.data_row_id, row.side) for row in group] for group in leaked.groups] == [
+        [("a", "source"), ("b", "against"), ("c", "source")]
+    ]
     assert catalog.duplicates(by="text").compared == 4
 
 

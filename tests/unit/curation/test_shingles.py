@@ -28,6 +28,15 @@ def test_jaccard_is_that_of_the_pieces() -> None:
         assert jaccard(shingles(one), shingles(other)) == pytest.approx(len(a & b) / len(a | b))
 
 
+def test_equal_texts_are_compared_with_others_once() -> None:
+    text = "the quick brown fox jumps over the lazy dog, and again, until it is tired of it"
+    texts = [(f"{i:03}", text if i % 2 else text.upper()) for i in range(100)]
+    texts.insert(50, ("near", text + " all"))
+    found = list(similar_texts(texts, 0.8))
+    assert {pair[:2] for pair in found} == {("000", "near"), *(("000", f"{i:03}") for i in range(1, 100))}
+    assert len(found) == 100
+
+
 def test_every_pair_above_the_score_and_none_below() -> None:
     draw = random.Random(1)
     words = ["".join(draw.choices("abcdefghijklmnop", k=7)) for _ in range(400)]
