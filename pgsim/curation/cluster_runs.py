@@ -214,8 +214,7 @@ class ClusterRuns:
         """
         plan = Plan.of(method, clusters, min_size, label, neighbours, map, seed)
         with self._db.transaction() as conn:
-            # One snapshot for all that is read.
-            conn.execute("set transaction isolation level repeatable read")
+            self._sources.begin_snapshot(conn, source)
             kind = the_embedding_type(conn, self._db, self._workspace.id, embedding)
             values: dict[str, Any] = {
                 "workspace_id": self._workspace.id,

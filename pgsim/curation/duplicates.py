@@ -129,7 +129,7 @@ def find_duplicates(
     if not 0 < least <= 1:
         raise InvalidInputError(f"min_score is {least}: above 0, at most 1")
     with db.transaction() as conn:
-        conn.execute("set transaction isolation level repeatable read")
+        sources.begin_snapshot(conn, source, against)
         kind = the_embedding_type(conn, db, workspace.id, embedding) if by == By.EMBEDDING else None
         considered = _choose(conn, sources, source, against, progress)
         finder = PairFinder(conn, workspace.id, least, progress)

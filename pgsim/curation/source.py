@@ -94,20 +94,21 @@ class Sources:
         row = conn.execute(query("count_chosen_rows")).fetchone()
         return Chosen(int(row[0]) if row is not None else 0, scored)
 
-    def begin_snapshot(self, conn: Connection[Any], source: Source | None) -> None:
-        """Begin a transaction of one snapshot for all that is read, in which the slice or batch of a source is held.
+    def begin_snapshot(self, conn: Connection[Any], *sources: Source | None) -> None:
+        """Begin a transaction of one snapshot for all that is read, in which slices and batches of sources are held.
 
         Parameters
         ----------
         conn : Connection
             In a transaction that has executed nothing yet.
-        source : Source or None
+        *sources : Source or None
             The rows that will be chosen.
         """
         for left in reversed(range(TRIES)):
             conn.execute("set transaction isolation level repeatable read")
             try:
-                self._hold(conn, source)
+                for source in sources:
+                    self._hold(conn, source)
             except SerializationFailure:
                 # The snapshot is from before the edit that was waited for.
                 if not left:
