@@ -16,8 +16,7 @@ from pgsim.errors import InvalidInputError
 #: Fields that can be chosen to colour by, and values of one that have a name; more are not told apart by colour.
 MAX_FIELDS: Final = 100
 MAX_VALUES: Final = 1000
-#: Beyond what single precision holds nothing has a colour of its own: numbers are drawn as this one then.
-_MOST: Final = float(np.finfo(np.float32).max)
+_LARGEST: Final = float(np.finfo(np.float32).max)
 #: Characters of a value that a pointer shows.
 _SHOWN: Final = 200
 
@@ -58,7 +57,7 @@ class Field:
     Attributes
     ----------
     numbers : list of float or None
-        The numbers, as single precision holds them, NaN where there is none; None for named values.
+        The numbers, NaN where there is none; None for named values.
     codes : list of int
         Places in ``names``, -1 for none.
     names : list of str
@@ -75,7 +74,7 @@ class Field:
         """Take numbers as numbers, unless they number clusters; any other values by their names."""
         known = [value for value in values if value is not None]
         if name != "cluster" and known and all(map(_is_number, known)):
-            return cls(name, [_drawn(value) for value in values], [], [])
+            return cls(name, [math.nan if value is None else _single(value) for value in values], [], [])
         texts = [None if value is None else _text(value) for value in values]
         kinds = {text for text in texts if text is not None}
         names = sorted(kinds, key=_in_order)[:MAX_VALUES]
@@ -89,15 +88,15 @@ class Field:
         return {"name": self.name, "codes": self.codes, "names": self.names, "ordered": self.name == "cluster"}
 
 
-def fields_of(rows: Sequence[MappedRow]) -> list[Field]:
-    """Gather the fields that any of the rows has a value of."""
+def fields_of(rows: Sequence[MappedRow], wanted: str | None = None) -> list[Field]:
+    """Gather the fields that any of the rows has a value of: the first of them, and the one that is wanted."""
     columns: dict[str, list[Any]] = {}
     for place, row in enumerate(rows):
         for name, value in row.values.items():
             if value is None:
                 continue
             if name not in columns:
-                if len(columns) >= MAX_FIELDS:
+                if len(columns) >= MAX_FIELDS and name != wanted:
                     continue
                 columns[name] = [None] * len(rows)
             columns[name][place] = value
@@ -159,12 +158,13 @@ def _packed(numbers: Sequence[float]) -> str:
     return base64.b64encode(np.asarray(numbers, dtype="<f4").tobytes()).decode()
 
 
-def _drawn(number: float | None) -> float:
-    return math.nan if number is None else float(min(max(number, -_MOST), _MOST))
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _single(value: float) -> float:
+    """Bring a number within single precision: the page has no colour for infinity."""
+    return float(min(max(value, -_LARGEST), _LARGEST))
 
 
 def _text(value: object) -> str:

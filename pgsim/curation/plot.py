@@ -80,8 +80,9 @@ def plot(
         rows = cursor.execute(query("mapped_rows"), values).fetchall()
     if not rows:
         raise InvalidInputError(f'none of the rows of cluster run "{record.name}" is there any more')
-    fields = fields_of(rows)
-    shown = find_field(fields, colour or "cluster")
+    colour = colour or "cluster"
+    fields = fields_of(rows, colour)
+    shown = find_field(fields, colour)
     facts = f"{record.clusters:,} clusters of {record.row_count:,} rows by {record.embedding or 'a deleted embedding'}"
     if len(rows) < record.row_count:
         facts += f"; {len(rows):,} of them shown"
@@ -155,7 +156,7 @@ def _picture(name: str, facts: str, rows: list[MappedRow], field: Field) -> byte
     axes.set_yticks([])
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box.
+        # Of a script that the font lacks, boxes are drawn.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(file, format="png")
     return file.getvalue()
