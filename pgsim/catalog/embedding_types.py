@@ -283,24 +283,41 @@ class EmbeddingTypes:
         ------
         RefusedError
             Slices search it, and ``force`` is not given.
+        BusyError
+            Another session reads or writes its vectors all the time.
         """
-        key = {"embedding_type_id": kind.id}
-        with self._db.transaction() as conn:
-            if conn.execute(query("lock_embedding_type"), key).fetchone() is None:
-                raise NotFoundError(f'there is no embedding type "{kind.name}"')
-            count = count_embeddings(conn, kind)
-            found = conn.execute(query("slices_of_embedding_type"), key).fetchall()
-            slices = [row[0] for row in found]
-            if slices and not force:
-                raise RefusedError(
-                    f'embedding type "{kind.name}" is searched by slices: {", ".join(slices)};'
-                    " delete them first, or give --force to delete them too",
-                    slices,
-                )
-            conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
-            conn.execute(query("delete_embedding_type"), key)
+
+        def remove() -> tuple[int, Names]:
+            with self._db.transaction() as conn:
+                # Emptying its table waits for who reads it, such as a cluster run that is being built, and every later
+                # search would wait behind this.
+                conn.execute("set local lock_timeout = '100ms'")
+                return self._remove(conn, kind, force)
+
+        refused = (
+            f'embedding type "{kind.name}" was not deleted: another session reads or writes its vectors, such as an'
+            " import or a cluster run that is being built; try again when that has ended"
+        )
+        gone = giving_way(remove, tries=_TRIES, refused=refused)
         with self._db.transaction() as conn:
             conn.execute(query("drop_retired"))
+        return gone
+
+    def _remove(self, conn: Connection[Any], kind: EmbeddingType, force: bool) -> tuple[int, Names]:
+        key = {"embedding_type_id": kind.id}
+        if conn.execute(query("lock_embedding_type"), key).fetchone() is None:
+            raise NotFoundError(f'there is no embedding type "{kind.name}"')
+        count = count_embeddings(conn, kind)
+        found = conn.execute(query("slices_of_embedding_type"), key).fetchall()
+        slices = [row[0] for row in found]
+        if slices and not force:
+            raise RefusedError(
+                f'embedding type "{kind.name}" is searched by slices: {", ".join(slices)};'
+                " delete them first, or give --force to delete them too",
+                slices,
+            )
+        conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
+        conn.execute(query("delete_embedding_type"), key)
         return count, slices
 
 

@@ -101,7 +101,7 @@ class _Swapping:
             seconds=_SECONDS,
             refused=(
                 f'"{old_name}" and "{new_name}" were not swapped: vectors of one of them are being written, or another'
-                " session builds, calibrates or edits slices; try again when that has ended"
+                " session builds, calibrates, makes a cluster run or edits slices; try again when that has ended"
             ),
         )
         if old.searchable:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+import psycopg
 import pytest
+from psycopg import sql
 
 from pgsim.app import Catalog
 
@@ -30,6 +36,19 @@ def stock(catalog: Catalog) -> Catalog:
     space.add(IDS[:EMBEDDED], vectors(), build_index=False)
     catalog.slices.create("near", catalog.search("e", ["r10"], score=(0.3, 1)).request)
     return catalog
+
+
+@pytest.fixture
+def reader(conn: psycopg.Connection[Any]) -> Iterator[sql.Identifier]:
+    """A role without any right of its own."""
+    role = sql.Identifier(f"reader_{uuid.uuid4().hex[:8]}")
+    conn.execute(sql.SQL("create role {}").format(role))
+    try:
+        yield role
+    finally:
+        conn.execute("reset role")
+        conn.execute(sql.SQL("drop owned by {0} cascade").format(role))
+        conn.execute(sql.SQL("drop role {}").format(role))
 
 
 NEAR = ["r10", "r09", "r11", "r08", "r12"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -470,18 +468,6 @@ def test_a_slice_that_names_a_batch_keeps_it(stock: Catalog, conn: Plain) -> Non
     stock.slices.create("sent", "in_batch('b')")
     stock.slices.delete("sent")
     stock.batches.delete("b")
-
-
-@pytest.fixture
-def reader(conn: Plain) -> Iterator[sql.Identifier]:
-    role = sql.Identifier(f"reader_{uuid.uuid4().hex[:8]}")
-    conn.execute(sql.SQL("create role {}").format(role))
-    try:
-        yield role
-    finally:
-        conn.execute("reset role")
-        conn.execute(sql.SQL("drop owned by {0} cascade").format(role))
-        conn.execute(sql.SQL("drop role {}").format(role))
 
 
 def test_who_was_granted_a_slice_of_a_batch_reads_it_and_no_batch(

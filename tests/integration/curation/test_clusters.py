@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from psycopg import sql
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 import pgsim.curation.chosen_vectors
 from pgsim.app import Catalog
 from pgsim.curation import cluster_build
-from pgsim.errors import AlreadyExistsError, InvalidInputError, NotFoundError, RefusedError
+from pgsim.errors import AlreadyExistsError, BusyError, InvalidInputError, NotFoundError, RefusedError
 from tests.integration.curation.conftest import EMBEDDED, IDS
 
 Plain = psycopg.Connection[tuple[Any, ...]]
@@ -127,6 +128,9 @@ def test_representative_and_edge_rows(stock: Catalog) -> None:
     # The rows lie on a line: its middle, and its ends.
     assert set(found.representatives[:2]) == {"r14", "r15"}
     assert set(found.edges[:2]) == {"r00", "r29"}
+    # As far as the vectors as stored are from it, whatever the run divides them by.
+    far = {row.data_row_id: row.distance for row in stock.clusters.rows("one")}
+    assert far["r00"] == pytest.approx(np.linalg.norm(np.full(8, 14.5)), rel=0.01)
     assert [row.data_row_id for row in stock.clusters.rows("one", cluster=0, limit=5)] == found.representatives
     edges = stock.clusters.rows("one", cluster=0, limit=5, order="desc")
     assert [row.data_row_id for row in edges] == found.edges
@@ -159,6 +163,15 @@ def test_a_sample_and_the_rest(
     rows = catalog.clusters.rows("run", limit=None)
     assert {len({row.cluster for row in rows if row.data_row_id[0] == g}) for g in "abc"} == {1}
     assert {row.cluster for row in rows} == {0, 1, 2}
+
+
+def test_a_picture_of_labels_that_the_font_lacks(stock: Catalog, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="an extra, which not every machine has")
+    stock.set_metadata({"word": "\u733f"}, "metadata.odd = true")
+    stock.clusters.build("e", clusters=2, label="metadata.word", name="words")
+    target = tmp_path / "map.png"
+    assert stock.clusters.plot("words", target, colour="label").rows == EMBEDDED
+    assert target.read_bytes().startswith(b"\x89PNG")
 
 
 def test_of_a_slice_a_condition_and_ids(stock: Catalog) -> None:
@@ -258,6 +271,31 @@ def test_a_run_that_is_stopped_leaves_nothing(stock: Catalog, monkeypatch: pytes
     assert [run.name for run in stock.clusters.list()] == ["again"]
 
 
+def test_what_goes_on_while_a_run_is_built(stock: Catalog, conn: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers go on; who would delete the type is told instead of waiting, and makes no search wait behind it."""
+    monkeypatch.setattr("pgsim.catalog.embedding_types._TRIES", 2)
+    # Where somebody waits for the build after all, which waits for this, the test ends.
+    conn.execute("set lock_timeout = '5s'")
+    space = stock.embeddings.get("e")
+
+    def meanwhile(step: str, done: int, total: int | None) -> None:
+        if step != "cluster":
+            return
+        space.add(["r30"], np.full((1, 8), 30.0))
+        space.calibrate()
+        stock.rows.delete(["r29"])
+        stock.slices.rename("near", "close")
+        with pytest.raises(BusyError, match=r'"e" was not deleted.* a cluster run that is being built; try again'):
+            space.delete(force=True)
+        assert stock.search("e", ["r10"], score=(0, 1), limit=None)
+        conn.execute("vacuum pgsim.data_row")
+
+    run = stock.clusters.build("e", clusters=2, name="meanwhile", progress=meanwhile)
+    assert (run.row_count, run.embedding) == (EMBEDDED, "e")
+    space.delete(force=True)
+    assert stock.clusters.get("meanwhile").embedding is None
+
+
 def test_a_slice_keeps_its_run(stock: Catalog, conn: Plain) -> None:
     stock.clusters.build("e", clusters=3, name="three")
     stock.slices.create("first one", "cluster('three') = 0 and metadata.odd = true")
@@ -276,6 +314,19 @@ def test_a_slice_keeps_its_run(stock: Catalog, conn: Plain) -> None:
     assert gone == ["above", "first one", "kept"]
     assert stock.clusters.list() == []
     assert conn.execute("select count(*) from pgsim.clustered_row").fetchone() == (0,)
+
+
+def test_who_was_granted_a_slice_of_a_run_reads_it_and_no_run(
+    stock: Catalog, conn: Plain, reader: sql.Identifier
+) -> None:
+    stock.clusters.build("e", ["r01", "r02"], clusters=1, name="one")
+    stock.slices.create("grouped", "cluster('one') = 0 and outlier('one') > 0")
+    conn.execute(sql.SQL("grant select on ws_default.grouped to {}").format(reader))
+    conn.execute(sql.SQL("set role {}").format(reader))
+    assert conn.execute("select data_row_id from ws_default.grouped order by 1").fetchall() == [("r01",), ("r02",)]
+    for table in ("cluster_run", "cluster", "clustered_row", "cluster_runs", "clusters", "rows_of_cluster_run"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute(sql.SQL("select * from pgsim.{}").format(sql.Identifier(table)))
 
 
 def test_a_run_outlives_its_embedding_type(stock: Catalog) -> None:
