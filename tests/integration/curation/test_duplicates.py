@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from PIL import Image
-from psycopg import sql
 from sklearn.datasets import load_digits
 
 from pgsim.app import Catalog
@@ -140,27 +138,6 @@ def test_the_edge_is_exact(stock: Catalog, monkeypatch: pytest.MonkeyPatch, inde
         wide = stock.duplicates(["r01", "r02", "r03", "r09", "r20", "r22"], min_score=1 / 3)
         assert names(wide) == [["r01", "r02", "r03"], ["r20", "r22"]]
         assert names(stock.duplicates(min_score=0.5)) == [IDS[:30]]
-
-
-def test_what_the_index_still_holds_hides_no_pair(
-    catalog: Catalog, conn: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A row that was imported again and again leaves its old vectors in the index, nearer to both than they are."""
-    monkeypatch.setattr(duplicate_pairs, "INDEX_FROM", 0)
-    ids = [f"r{i:04}" for i in range(1000)]
-    vectors = np.random.default_rng(2).uniform(0, 1000, size=(1000, 8))
-    vectors[:2] = [[500.0] * 8, [510.0] * 8]
-    catalog.rows.add({"id": name, "asset_type": "image"} for name in ids)
-    catalog.embeddings.create("worn", 8, score_half=100.0, score_power=1.0).add(ids, vectors)
-    for between in np.random.default_rng(4).uniform(501, 509, size=(300, 8)):
-        values = (str(between.tolist()),)
-        conn.execute("update pgsim.embedding set vector = %s where data_row_id = 'r0500'", values)
-    conn.execute("update pgsim.embedding set vector = '[9,9,9,9,9,9,9,9]' where data_row_id = 'r0500'")
-    # The server sorts so few rows sooner than it walks among them.
-    name = sql.Identifier(conn.info.dbname)
-    conn.execute(sql.SQL("alter database {} set enable_seqscan = off").format(name))
-    catalog.db.reset()
-    assert names(catalog.duplicates(embedding="worn", min_score=0.55)) == [["r0000", "r0001"]]
 
 
 @pytest.mark.parametrize("index_from", [10**9, 0])
