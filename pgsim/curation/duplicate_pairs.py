@@ -18,6 +18,7 @@ from pgsim.query.bounds import distance_bounds
 from pgsim.query.bounds import score as score_of
 from pgsim.query.plan import BEYOND
 from pgsim.types import IndexKind
+from pgsim.vectors.index import covered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,9 +147,7 @@ class PairFinder:
             if name != first:
                 yield first, name, 1.0
         firsts = list(sides)
-        # Without the rows of a load that goes on, which the index leaves out, it would not be known to be complete.
-        walks = kind.index_operand is not None and kind.unindexed_mark is None
-        walks = walks and len(firsts) * kind.dimensions > INDEX_FROM
+        walks = kind.index_operand is not None and len(firsts) * kind.dimensions > INDEX_FROM
         for start in range(0, len(firsts), _CHUNK):
             ids = firsts[start : start + _CHUNK]
             found = self._walked(kind, ids, sides, farthest) if walks else self._close(kind, ids, farthest)
@@ -179,6 +178,7 @@ class PairFinder:
             index_operator=sql.SQL(kind.indexed.operator(kind.distance)),
             theirs=sql.SQL(operand % "e.vector"),
             own=sql.SQL(operand % "x.vector"),
+            covered=sql.SQL(covered(kind.unindexed_mark, "e.") or "true"),
             limit=sql.Literal(limit),
         )
         near: dict[str, list[tuple[str, float]]] = {name: [] for name in ids}

@@ -33,7 +33,8 @@ join {partition} y on y.data_row_id = b.data_row_id
 where a.data_row_id = any(%(ids)s) and x.vector {operator} y.vector <= %(farthest)s;
 
 -- name: nearest_vectors
--- In the index's order, with each row's place in it; the distances are those of the vectors as stored.
+-- In the index's order, which only what the index covers can be read from, with each row's place in it; the distances are
+-- those of the vectors as stored.
 select a.data_row_id, n.data_row_id, n.distance, n.place
 from unnest(%(ids)s::text[]) a (data_row_id)
 join {partition} x on x.data_row_id = a.data_row_id
@@ -42,6 +43,7 @@ cross join lateral (
     from (
         select e.data_row_id, e.vector {operator} x.vector as distance
         from {partition} e
+        where {covered}
         order by {theirs} {index_operator} {own}
         limit {limit}
     ) f

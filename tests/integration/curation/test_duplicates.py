@@ -58,6 +58,25 @@ def test_fifteen_images_stored_as_jpeg(digits: Catalog, monkeypatch: pytest.Monk
     assert all(0.97 <= row.score < 1 for group in found.groups for row in group)
 
 
+def test_near_vectors_are_read_from_the_index(digits: Catalog) -> None:
+    kind = digits.embeddings.get("pixels").build().kind
+    ids = [f"d{i:04}" for i in range(100)]
+    scans = "select idx_scan from pg_stat_xact_user_tables where relname = %s"
+    with digits.db.transaction() as conn:
+        # Of a thousand vectors the server would rather sort all; what counts is whether it could take the index.
+        conn.execute("set local enable_seqscan = off")
+        conn.execute("set local enable_sort = off")
+        table = kind.partition.as_string().split(".")[-1].strip('"')
+        before = conn.execute(scans, (table,)).fetchone()
+        finder = duplicate_pairs.PairFinder(conn, kind.workspace_id, 0.97, None)
+        assert list(finder._walked(kind, ids, dict.fromkeys(ids, 3), 1.0)) == []
+        after = conn.execute(scans, (table,)).fetchone()
+    assert before is not None
+    assert after is not None
+    # For each row, once for its vector and once for what is near to it.
+    assert after[0] - before[0] == 2 * len(ids)
+
+
 def test_fifteen_pictures_stored_as_jpeg(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their looks, whether they are files or inline, among 1,000 pictures of ten kinds."""
     pytest.importorskip("imagehash", reason="an extra, which not every machine has")

@@ -62,11 +62,3 @@ def test_every_pair_above_the_score_and_none_below() -> None:
     # Estimates decide what is looked at; at the edge a few are lost.
     assert len(set(wanted) - set(found)) <= 0.02 * len(wanted)
     assert {pair: found[pair] for pair in found} == pytest.approx({pair: wanted[pair] for pair in found})
-
-
-def test_equal_texts_are_compared_with_others_once() -> None:
-    body = "the very same text over and over again"
-    texts = [("a", f"{body}!"), *((f"b{i}", body.upper() if i % 2 else body) for i in range(300)), ("c", f"{body}?")]
-    found = list(similar_texts(texts, 0.8))
-    assert found[:299] == [("b0", f"b{i}", 1.0) for i in range(1, 300)]
-    assert sorted(pair[:2] for pair in found[299:]) == [("a", "b0"), ("a", "c"), ("b0", "c")]
