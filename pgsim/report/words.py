@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import shlex
 from datetime import UTC, datetime
+from typing import Final
+
+#: Numbers below this are written out: milliseconds since 1970 and numbers of rows can be told apart.
+_WRITTEN_OUT: Final = 1e15
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -30,13 +34,13 @@ def number(value: float) -> str:
     """Print a number as short as can be told apart."""
     if value == 0:
         return "0"
-    if value == round(value) and abs(value) < 1e7:
+    if value == round(value) and abs(value) < _WRITTEN_OUT:
         return f"{value:,.0f}"
     places = 3 - math.floor(math.log10(abs(value)))
     if 0 <= places <= 7:
         text = f"{value:,.{places}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{value:,.0f}" if 3 <= math.log10(abs(value)) < 7 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < _WRITTEN_OUT else f"{value:.4g}"
 
 
 def moment(value: datetime) -> str:
