@@ -38,7 +38,7 @@ def _card(field: FieldFacts, rows: int) -> Element:
     heading = tag("h3", tag("small", column + dot) if dot else None, value(key or column))
     kinds = [chip(kind, kind="odd" if len(field.types) > 1 else "") for kind in sorted(field.types)]
     if field.times is not None and not len(field.types) > 1:
-        kinds = [chip("time")]
+        kinds = [chip("time", kind="odd" if field.times.rows < field.rows else "")]
     if field.declared is not None:
         kinds.append(chip("declared ", field.declared, kind="sure"))
     having = tag(
@@ -65,7 +65,10 @@ def _held(field: FieldFacts) -> Content:
 def _differing(field: FieldFacts) -> Element:
     text = counted(field.values, "different value")
     others = {kind: rows for kind, rows in field.types.items() if kind != "number"}
-    if field.numbers is not None and others:
+    if field.times is not None:
+        if field.times.rows < field.rows:
+            text += f"; not times: {counted(field.rows - field.times.rows, 'row')}"
+    elif field.numbers is not None and others:
         text += "; not numbers: " + ", ".join(
             f"{kind} in {counted(rows, 'row')}" for kind, rows in sorted(others.items())
         )

@@ -69,7 +69,7 @@ def _space(report: Report, space: SpaceFacts) -> Iterator[Finding]:
     name = space.kind.name
     within = "" if report.slice is None else f"in_slice({literal(report.slice)}) and "
     if space.zero:
-        yield Finding("bad", f"{counted(space.zero, 'vector')} of {name} are zero", "embeddings")
+        yield Finding("bad", f"{name} has {counted(space.zero, 'zero vector')}", "embeddings")
     if space.rows:
         # A type is for some asset types: those of which it has any vector.
         wanted = sum(rows for _, having, rows in space.coverage if having)
@@ -77,7 +77,7 @@ def _space(report: Report, space: SpaceFacts) -> Iterator[Finding]:
             missing = wanted - space.rows
             yield Finding(
                 "bad" if missing > _MANY * wanted else "look",
-                f"{counted(missing, 'row')} ({share(missing, wanted)}) have no vector of {name}",
+                f"no vector of {name} for {counted(missing, 'row')} ({share(missing, wanted)})",
                 "embeddings",
                 command("search", "--where", f"{within}not has_embedding({literal(name)})"),
             )
@@ -85,7 +85,7 @@ def _space(report: Report, space: SpaceFacts) -> Iterator[Finding]:
         text = f"{counted(space.queue.failed, 'row')} could not be encoded for {name}"
         yield Finding("bad", text, "embeddings", command("embeddings", "show", name))
     if space.queue is not None and space.queue.waiting:
-        text = f"{counted(space.queue.waiting, 'row')} wait to be encoded for {name}"
+        text = f"{counted(space.queue.waiting, 'row waits', 'rows wait')} to be encoded for {name}"
         yield Finding("look", text, "embeddings", command("encode", "--once"))
     advice = space.health.advice
     if advice.do != "nothing":
@@ -98,14 +98,15 @@ def _duplicates(report: Report) -> Iterator[Finding]:
     if found.contents.superfluous:
         yield Finding(
             "bad" if found.contents.superfluous > _MANY * found.contents.compared else "look",
-            f"{counted(found.contents.superfluous, 'row')} repeat the content of others",
+            f"{counted(found.contents.superfluous, 'row repeats', 'rows repeat')} the content of others",
             "duplicates",
             command("duplicates", "--by", "content", *rows),
         )
     if found.embedding is not None and found.vectors is not None and found.vectors.superfluous:
         yield Finding(
             "bad" if found.vectors.superfluous > _MANY * found.vectors.compared else "look",
-            f"{counted(found.vectors.superfluous, 'row')} repeat the vector of others by {found.embedding}",
+            f"{counted(found.vectors.superfluous, 'row repeats', 'rows repeat')} the vector of others"
+            f" by {found.embedding}",
             "duplicates",
             command("duplicates", "--embedding", found.embedding, "--min-score", "1", *rows),
         )
@@ -120,17 +121,18 @@ def _run(report: Report) -> Iterator[Finding]:
     if run is None:
         return
     if run.disagreements.above:
+        doubtful = counted(run.disagreements.above, "label differs", "labels differ")
+        around = "it" if run.disagreements.above == 1 else "them"
         yield Finding(
             "bad" if run.disagreements.above > _MANY * run.disagreements.judged else "look",
-            f"{counted(run.disagreements.above, 'label')} differ from at least {share(run.disagreements.threshold, 1)}"
-            " of the labels around them",
+            f"{doubtful} from at least {share(run.disagreements.threshold, 1)} of the labels around {around}",
             "labels",
             command("clusters", "rows", run.name, "--by", "disagreement"),
         )
     if run.outliers.above:
-        text = (
-            f"{counted(run.outliers.above, 'row')} lie {run.outliers.threshold:g} times as far out as their neighbours"
-        )
+        lying = counted(run.outliers.above, "row lies", "rows lie")
+        theirs = "its" if run.outliers.above == 1 else "their"
+        text = f"{lying} more than {run.outliers.threshold:g} times as far out as {theirs} neighbours"
         yield Finding("look", text, "outliers", command("clusters", "rows", run.name, "--by", "outlier"))
     impure = [c.number for c in run.clusters if c.purity is not None and c.purity < _IMPURE and c.number >= 0]
     if impure:

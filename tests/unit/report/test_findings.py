@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pgsim.report.facts import (
     AssetCount,
     Counts,
+    Distribution,
     DuplicateFacts,
     EqualRows,
     FieldFacts,
@@ -77,10 +78,31 @@ def test_the_worst_comes_first() -> None:
         ),
         (
             "look",
-            "7 rows lie 1.5 times as far out as their neighbours",
+            "7 rows lie more than 1.5 times as far out as their neighbours",
             'pgsim clusters rows "it\'s" --by outlier',
         ),
     ]
+
+
+def test_one_is_not_many() -> None:
+    run = replace(RUN, outliers=Judged(9, 1, 1.5, ()), disagreements=Judged(9, 1, 0.8, ()))
+    duplicates = DuplicateFacts(EqualRows(100, 1, 2), (), "e", EqualRows(100, 1, 2), (), None)
+    assert [text for _, text, _ in said(replace(REPORT, duplicates=duplicates, run=run))] == [
+        "1 label differs from at least 80 % of the labels around it",
+        "there is no embedding type",
+        "1 row repeats the content of others",
+        "1 row repeats the vector of others by e",
+        "1 row lies more than 1.5 times as far out as its neighbours",
+    ]
+
+
+def test_texts_that_are_no_times_are_told() -> None:
+    times = Distribution(97, 0.0, 10.0, 5.0, (0.0, 2.0, 5.0, 8.0, 10.0), (97,))
+    field = replace(PLAIN, name="metadata.t", values=5, times=times)
+    page = render(replace(REPORT, fields=(field,)), Shows()).decode()
+    assert "5 different values; not times: 3 rows" in page
+    field = replace(field, times=replace(times, rows=100))
+    assert "not times" not in render(replace(REPORT, fields=(field,)), Shows()).decode()
 
 
 def test_notes_say_where_it_stops_short() -> None:
