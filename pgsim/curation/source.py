@@ -94,7 +94,7 @@ class Sources:
         row = conn.execute(query("count_chosen_rows")).fetchone()
         return Chosen(int(row[0]) if row is not None else 0, scored)
 
-    def begin_snapshot(self, conn: Connection[Any], *sources: Source | None) -> None:
+    def begin_snapshot(self, conn: Connection[Any], *sources: Source | None, embedding_types: bool = False) -> None:
         """Begin a transaction of one snapshot for all that is read, in which slices and batches of sources are held.
 
         Parameters
@@ -103,14 +103,18 @@ class Sources:
             In a transaction that has executed nothing yet.
         *sources : Source or None
             The rows that will be chosen.
+        embedding_types : bool, default False
+            Whether the workspace's embedding types are held too, so that none is deleted while it is read.
         """
         for left in reversed(range(TRIES)):
             conn.execute("set transaction isolation level repeatable read")
             try:
                 for source in sources:
                     self._hold(conn, source)
+                if embedding_types:
+                    conn.execute(query("hold_embedding_types"), {"workspace_id": self._workspace.id})
             except SerializationFailure:
-                # The snapshot is from before the edit that was waited for.
+                # The snapshot is from before the edit or deletion that was waited for.
                 if not left:
                     raise
                 conn.rollback()

@@ -39,20 +39,13 @@ def open_output(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(target)
-    try:
-        # A link stays a link: what it points to is replaced.
-        path = path.resolve()
-        if path.is_dir():
-            raise IsADirectoryError(21, "is a directory; name a file in it")
+    with _telling(target):
+        path = _place(target)
         if path.exists() and not path.is_file():
             with path.open("wb") as device, _compressed(device, path) as file:
                 yield file
             return
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise FileFormatError(f"{target}: cannot be written: {error.strerror or error}") from None
-    part = Path(name)
+        descriptor, part = _begin(path)
     try:
         with os.fdopen(descriptor, "wb") as raw:
             with _compressed(raw, path) as file:
@@ -64,6 +57,45 @@ def open_output(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def check_output(target: str | Path) -> None:
+    """Say now that a named file cannot be written, where it is opened only when everything is known.
+
+    Raises
+    ------
+    FileFormatError
+        The file cannot be written there.
+    """
+    with _telling(target):
+        path = _place(target)
+        if path.exists() and not path.is_file():
+            return
+        descriptor, part = _begin(path)
+        os.close(descriptor)
+        part.unlink()
+
+
+@contextmanager
+def _telling(target: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileFormatError(f"{target}: cannot be written: {error.strerror or error}") from None
+
+
+def _place(target: str | Path) -> Path:
+    # A link stays a link: what it points to is replaced.
+    path = Path(target).resolve()
+    if path.is_dir():
+        raise IsADirectoryError(21, "is a directory; name a file in it")
+    return path
+
+
+def _begin(path: Path) -> tuple[int, Path]:
+    """Make the file that will be moved to its place."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    return descriptor, Path(name)
 
 
 @contextmanager

@@ -74,7 +74,8 @@ def _near(conn: Connection[Any], space: SpaceFacts, progress: Progress | None) -
     min_score = DEFAULT_SCORES[By.EMBEDDING]
     farthest = distance_bounds(min_score, 1.0, half, power)[1]
     vectors = space.equal.compared - space.equal.superfluous
-    indexed = kind.index_operand is not None
+    # An index that is not there, or not whole, proposes nothing.
+    indexed = kind.index_operand is not None and not space.health.not_indexed
     most = NEAR_ROWS if indexed else _NUMBERS // (kind.dimensions * max(1, space.health.vectors))
     values = {"origin": kind.id, "limit": max(1, min(NEAR_ROWS, most))}
     drawn = [row[0] for row in conn.execute(query("draw_reported_rows"), values).fetchall()]

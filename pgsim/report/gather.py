@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.curation.source import Sources
 from pgsim.db.sql import query
 from pgsim.report.duplicate_facts import gather_duplicates
@@ -31,7 +32,7 @@ def gather(
     workspace: Workspace,
     sources: Sources,
     record: SliceRecord | None,
-    run_id: int | None,
+    run: str | int | None,
     version: str,
     progress: Progress | None,
 ) -> tuple[Report, Shows]:
@@ -47,26 +48,30 @@ def gather(
         Chooses them.
     record : SliceRecord or None
         The slice; None is the whole workspace.
-    run_id : int or None
-        The cluster run; None is the newest that has any of the rows.
+    run : str, int or None
+        The cluster run, by name or id; None is the newest that has any of the rows.
     version : str
         Of pgsim, which the page names.
     progress : callable or None
         Called with the step, what is done and how much there is.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such run, or the slice is gone.
     """
-    sources.begin_snapshot(conn, record)
+    sources.begin_snapshot(conn, record, embedding_types=True)
+    run_id = None if run is None else find_cluster_run(conn, workspace, str(run))[0]
     sources.choose(conn, record, progress)
     for name in _TABLES:
         conn.execute(query(name))
-    # No type goes while its vectors are read.
-    conn.execute(query("hold_embedding_types"), {"workspace_id": workspace.id})
     # What takes locks, and temporary tables, come before this.
     conn.execute("set transaction read only")
     counts = _count(conn, workspace.id)
     fields, field_count = gather_fields(conn, workspace.id, progress)
     spaces = gather_spaces(conn, workspace.id, counts, progress)
-    run = gather_run(conn, workspace.id, run_id, progress)
-    duplicates = gather_duplicates(conn, workspace.id, spaces, run, progress)
+    judged = gather_run(conn, workspace.id, run_id, progress)
+    duplicates = gather_duplicates(conn, workspace.id, spaces, judged, progress)
     report = Report(
         workspace.name,
         None if record is None else record.name,
@@ -76,7 +81,7 @@ def gather(
         fields,
         field_count,
         spaces,
-        run,
+        judged,
         duplicates,
     )
     shows = show(conn, workspace.id, report, progress)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.errors import InvalidInputError
-from pgsim.files.output import open_output
+from pgsim.files.output import check_output, open_output
 from pgsim.report.gather import gather
 from pgsim.report.page import render
 
@@ -33,11 +32,11 @@ def write_report(
     """Write a report; see ``Catalog.report``."""
     if Path(target).suffix.lower() not in (".html", ".htm"):
         raise InvalidInputError(f"{target}: a report is written to *.html")
+    # Told before much is done; nothing lies beside the file while the work goes on, whatever ends it.
+    check_output(target)
     with db.transaction() as conn:
-        run_id = None if run is None else find_cluster_run(conn, workspace, str(run))[0]
-    # First, so that a file that cannot be written is told before much is done.
+        report, shows = gather(conn, workspace, sources, record, run, version, progress)
+    page = render(report, shows)
     with open_output(target) as file:
-        with db.transaction() as conn:
-            report, shows = gather(conn, workspace, sources, record, run_id, version, progress)
-        file.write(render(report, shows))
+        file.write(page)
     return report
