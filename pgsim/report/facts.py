@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pgsim.catalog.embedding_types import EmbeddingType
+from pgsim.curation.pictures import Stored
 from pgsim.vectors.health import Health
 from pgsim.vectors.modelled import Queued
 
@@ -407,7 +408,23 @@ class Shown:
 
 @dataclass(slots=True)
 class Shows:
-    """What the rows that are shown look like, by their ids, and why some have no picture."""
+    """What the rows that are shown look like.
+
+    Attributes
+    ----------
+    rows : dict of str to Shown
+        By their ids.
+    elsewhere : list of Stored
+        Images whose pictures are files or on the web.
+    reasons : dict of str to int
+        Why some have no picture, and how many.
+    """
 
     rows: dict[str, Shown] = field(default_factory=dict)
+    elsewhere: list[Stored] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
+
+    def lack(self, reason: str, rows: int = 1) -> None:
+        """Take note that rows have no picture."""
+        if rows:
+            self.reasons[reason] = self.reasons.get(reason, 0) + rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +11,6 @@ from pgsim.db.sql import query
 from pgsim.report.duplicate_facts import gather_duplicates
 from pgsim.report.facts import AssetCount, Counts, Report, Shows
 from pgsim.report.field_facts import gather_fields
-from pgsim.report.notes import notes
 from pgsim.report.run_facts import gather_run
 from pgsim.report.samples import show
 from pgsim.report.space_facts import gather_spaces
@@ -84,8 +82,7 @@ def gather(
         judged,
         duplicates,
     )
-    shows = show(conn, workspace.id, report, progress)
-    return replace(report, notes=tuple(notes(report, shows))), shows
+    return report, show(conn, workspace.id, report, progress)
 
 
 def _count(conn: Connection[Any], workspace_id: int) -> Counts:

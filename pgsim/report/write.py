@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgsim.errors import InvalidInputError
 from pgsim.files.output import check_output, open_output
 from pgsim.report.gather import gather
+from pgsim.report.notes import notes
 from pgsim.report.page import render
+from pgsim.report.samples import show_elsewhere
 
 if TYPE_CHECKING:
     from pgsim.catalog.workspaces import Workspace
@@ -36,6 +39,8 @@ def write_report(
     check_output(target)
     with db.transaction() as conn:
         report, shows = gather(conn, workspace, sources, record, run, version, progress)
+    show_elsewhere(shows, progress)
+    report = replace(report, notes=tuple(notes(report, shows)))
     page = render(report, shows)
     with open_output(target) as file:
         file.write(page)

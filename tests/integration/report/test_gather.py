@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pgsim.app import Catalog
 from pgsim.report import duplicate_facts, field_facts, run_facts
 from pgsim.report.facts import FieldFacts, Report
 from pgsim.report.gather import gather
+from pgsim.report.notes import notes
 from pgsim.vectors.modelled import Queued
 
 Plain = psycopg.Connection[tuple[Any, ...]]
@@ -20,9 +23,9 @@ Plain = psycopg.Connection[tuple[Any, ...]]
 
 def gathered(catalog: Catalog, progress: Any = None) -> Report:
     with catalog.db.transaction() as conn:
-        report, _ = gather(conn, catalog.workspace, catalog._sources, None, None, "1", progress)
+        report, shows = gather(conn, catalog.workspace, catalog._sources, None, None, "1", progress)
         assert conn.execute("show transaction_read_only").fetchone() == ("on",)
-    return report
+    return replace(report, notes=tuple(notes(report, shows)))
 
 
 def fields(report: Report) -> dict[str, FieldFacts]:
@@ -211,3 +214,34 @@ def test_from_python(close: Catalog, tmp_path: Path) -> None:
     assert report.counts.rows == 20
     assert {"fields", "vectors", "clusters", "duplicates", "pictures"} <= set(steps)
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_no_transaction_waits_for_pictures_elsewhere(catalog: Catalog, conn: Plain, tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "asset_type": "image", "content": "same", "uri": f"/nowhere/{i}.png"} for i in range(3)]
+    catalog.rows.add(rows)
+    open_ones: list[tuple[Any, ...]] = []
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if step == "pictures":
+            asked = conn.execute(
+                "select %s::int, %s::int, count(*) filter (where xact_start is not null) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'",
+                (done, total),
+            )
+            open_ones.extend(asked.fetchall())
+
+    report = catalog.report(tmp_path / "report.html", progress=progress)
+    assert open_ones == [(1, 3, 0), (2, 3, 0), (3, 3, 0)]
+    assert report.notes[-1].startswith("3 rows shown without a picture")
+
+
+def test_without_the_library_that_reads_pictures(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is counted, those of a first round too."""
+    inline = "data:image/png;base64,AAAA"
+    catalog.rows.add({"id": f"r{i}", "asset_type": "image", "content": inline} for i in range(4))
+    catalog.rows.add({"id": f"s{i}", "asset_type": "image", "content": "same", "uri": "x"} for i in range(3))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    report = catalog.report(tmp_path / "report.html")
+    assert report.notes[-1].startswith("7 rows shown without a picture: images need")
