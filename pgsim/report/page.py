@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pgsim.limits import DEFAULT_WORKSPACE
 from pgsim.report.charts import bar
 from pgsim.report.duplicate_section import duplicate_section
 from pgsim.report.field_section import field_section
@@ -85,9 +87,18 @@ def _header(report: Report) -> Element:
         tag("p", "Dataset report", class_="kicker"),
         tag("h1", about),
         tag("p", f"As it was on {moment(report.made_at)}. Made by pgsim {report.version}.", class_="soft"),
+        _where_commands_work(report),
         _tiles(report),
         class_="page",
     )
+
+
+def _where_commands_work(report: Report) -> Content:
+    """Say how the page's commands reach its workspace, where that is not the one they reach by themselves."""
+    if report.workspace == DEFAULT_WORKSPACE:
+        return None
+    setting = tag("code", f"export PGSIM_WORKSPACE={shlex.quote(report.workspace)}")
+    return tag("p", "The commands below are for its workspace: ", setting, class_="soft")
 
 
 def _tiles(report: Report) -> Element:

@@ -113,6 +113,11 @@ def test_notes_say_where_it_stops_short() -> None:
     assert told[-1] == "5 rows shown without a picture: b (2); a (1); c (1); and other reasons."
 
 
+def test_commands_are_for_the_workspace_of_the_page() -> None:
+    assert "export PGSIM_WORKSPACE=w<" in render(REPORT, Shows()).decode()
+    assert "PGSIM_WORKSPACE" not in render(replace(REPORT, workspace="default"), Shows()).decode()
+
+
 def test_the_same_facts_make_the_same_page() -> None:
     assert render(REPORT, Shows()) == render(REPORT, Shows())
     page = render(REPORT, Shows()).decode()
