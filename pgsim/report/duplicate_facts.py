@@ -47,6 +47,8 @@ def gather_duplicates(
     """Find rows that are equal, and near duplicates by the run's embedding type, else by that of most vectors."""
     key = {"workspace_id": workspace_id}
     conn.execute(query("fill_content_digests"), key)
+    # Without knowing how many there are now, the server takes them for one, and looks through all for each.
+    conn.execute("analyze pg_temp.reported_digest")
     contents, _ = equal_rows(conn, _CONTENT)
     content_groups = _equal_groups(conn, workspace_id, _CONTENT)
     filled = [space for space in spaces if space.rows]

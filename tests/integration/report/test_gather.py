@@ -245,3 +245,13 @@ def test_without_the_library_that_reads_pictures(
     monkeypatch.setitem(sys.modules, "PIL", None)
     report = catalog.report(tmp_path / "report.html")
     assert report.notes[-1].startswith("7 rows shown without a picture: images need")
+
+
+def test_the_server_knows_how_many_are_compared(close: Catalog) -> None:
+    """Plans for none, where there are many, take a time that grows with their square."""
+    close.rows.add({"id": f"c{i}", "asset_type": "text", "content": f"{i // 2}"} for i in range(1000))
+    with close.db.transaction() as conn:
+        report, _ = gather(conn, close.workspace, close._sources, None, None, "1", None)
+        told = conn.execute("select reltuples from pg_class where oid = 'pg_temp.reported_digest'::regclass").fetchone()
+    compared = report.duplicates.contents.compared + sum(space.rows for space in report.embeddings)
+    assert told == (compared,)
