@@ -61,6 +61,8 @@ def _fields(report: Report) -> Iterator[Finding]:
 def _embeddings(report: Report) -> Iterator[Finding]:
     if not report.embeddings:
         yield Finding("look", "there is no embedding type", "embeddings", "pgsim embeddings create NAME DIMENSIONS")
+    elif not any(space.rows for space in report.embeddings):
+        yield Finding("bad", "none of the rows has a vector", "embeddings", "pgsim embeddings import NAME FILE")
     for space in report.embeddings:
         yield from _space(report, space)
 

@@ -14,6 +14,7 @@ import pytest
 from pgsim.app import Catalog
 from pgsim.report import duplicate_facts, field_facts, run_facts
 from pgsim.report.facts import FieldFacts, Report
+from pgsim.report.findings import find
 from pgsim.report.gather import gather
 from pgsim.report.notes import notes
 from pgsim.vectors.modelled import Queued
@@ -172,9 +173,12 @@ def test_near_duplicates_through_the_index(close: Catalog, monkeypatch: pytest.M
 
 def test_what_waits_for_a_model(close: Catalog, conn: Plain, tmp_path: Path) -> None:
     assert gathered(close).embeddings[0].queue is None
+    # As if the type had been made with a model, which it keeps: no trigger looks on.
+    conn.execute("set session_replication_role = replica")
     conn.execute(
         "update pgsim.embedding_type set model = 'm<i>', revision = '1', lineage = '{}', asset_types = '{image}'"
     )
+    conn.execute("reset session_replication_role")
     conn.execute(
         "insert into pgsim.encoding_job (workspace_id, data_row_id, embedding_type_id, reason)"
         " select t.workspace_id, r.id, t.id, r.reason from pgsim.embedding_type t,"
@@ -255,3 +259,12 @@ def test_the_server_knows_how_many_are_compared(close: Catalog) -> None:
         told = conn.execute("select reltuples from pg_class where oid = 'pg_temp.reported_digest'::regclass").fetchone()
     compared = report.duplicates.contents.compared + sum(space.rows for space in report.embeddings)
     assert told == (compared,)
+
+
+def test_rows_without_any_vector_stand_out(catalog: Catalog) -> None:
+    add(catalog, {}, {})
+    space = catalog.embeddings.create("e", 8)
+    wanted = ("bad", "none of the rows has a vector", "pgsim embeddings import NAME FILE")
+    assert wanted in [(found.weight, found.text, found.command) for found in find(gathered(catalog))]
+    space.add(["r0"], np.ones((1, 8), dtype=np.float32))
+    assert wanted[1] not in [found.text for found in find(gathered(catalog))]
