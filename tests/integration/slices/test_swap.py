@@ -729,7 +729,7 @@ def test_killed_at_any_moment(faces: Catalog, conn: Plain, database_url: str) ->
     assert start(database_url).wait(timeout=60) == 0
     took = time.monotonic() - started
     chance = random.Random(11)
-    for _ in range(8):
+    for _ in range(4):
         process = start(database_url)
         time.sleep(took * chance.uniform(0.5, 1.1))
         process.kill()

@@ -149,7 +149,7 @@ def test_the_process_is_killed(place: Place) -> None:
     report = json.loads(out)
     assert (report["inserted"], report["updated"]) == (COUNT // 2, COUNT // 2)
     chance = random.Random(20261121)
-    for turn in range(10):
+    for turn in range(4):
         place.reset()
         if turn % 2:
             process = place.start(*IMPORT, str(place.file))
@@ -167,7 +167,7 @@ def test_the_process_is_killed(place: Place) -> None:
 
 def test_the_server_is_killed(place: Place) -> None:
     chance = random.Random(5)
-    for turn in range(5):
+    for turn in range(3):
         place.reset()
         if turn % 2:
             process = place.start(*IMPORT, str(place.file))
@@ -200,7 +200,7 @@ def test_rows_with_vectors_are_killed(place: Place) -> None:
             file.write(json.dumps(row) + "\n")
     chance = random.Random(7)
     took = 0.0
-    for moment in (1.0, *(chance.uniform(0.2, 1) for _ in range(4))):
+    for moment in (1.0, *(chance.uniform(0.2, 1) for _ in range(2))):
         with place.open() as catalog:
             new = [row["id"] for row in catalog.rows.list(limit=None) if row["id"].startswith("n")]
             catalog.rows.delete(new)
