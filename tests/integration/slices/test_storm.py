@@ -592,8 +592,9 @@ def seed() -> str:
     return chosen
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
-def test_a_storm_of_writers(catalog: Catalog, database_url: str, seed: str, seconds: int) -> None:
+def test_a_storm_of_writers(catalog: Catalog, database_url: str, seed: str) -> None:
+    """For as many seconds as STORM_SECONDS says."""
+    seconds = int(os.environ.get("STORM_SECONDS", "5"))
     furnish(catalog, seed)
     first_slices(database_url, seed)
     stop = threading.Event()
