@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -12,6 +12,7 @@ from pgsim.catalog.batches import find_batch
 from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
 from pgsim.db.sql import query
+from pgsim.errors import BusyError
 from pgsim.filters.clauses import clauses, map_leaves, score_source
 from pgsim.filters.messages import placed
 from pgsim.filters.nodes import Filter, HasEmbedding, InBatch, InSlice, Node, OfRun, Similar, walk
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
+
+#: Times that anchors are looked for which others store anew.
+_TRIES: Final = 10
 
 
 def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | None, where: Filter | None) -> Filter:
@@ -50,6 +54,8 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
     ------
     InvalidInputError, LimitError, NotFoundError, NotSearchableError
         A clause could not be searched now, or there is nothing of a name.
+    BusyError
+        Somebody deletes the anchors' vectors and stores others, again and again.
     """
     standing: list[tuple[str | None, SimilarityClause]] = [] if own is None else [(None, own)]
     standing += [] if where is None else clauses(where)
@@ -60,11 +66,6 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
             kind = clause_type(conn, workspace, clause)
             anchors.setdefault(kind.id, (kind, set()))[1].update(clause_request(clause).rows)
             names[place] = kind.name
-    # In one order, so that two slices that are being made do not wait for each other.
-    for _, (kind, ids) in sorted(anchors.items()):
-        if ids:
-            statement = query("lock_anchor_embeddings").format(partition=kind.partition)
-            conn.execute(statement, {"ids": sorted(ids)})
 
     def settled(place: str | None, clause: SimilarityClause) -> SimilarityClause:
         read_clause(conn, workspace, clause)
@@ -85,7 +86,28 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
                     return node.model_copy(update={"run": find_cluster_run(conn, workspace, name)[1]})
         return node
 
-    return define(None if own is None else settled(None, own), None if where is None else map_leaves(where, named))
+    for _ in range(_TRIES):
+        held = _hold(conn, anchors)
+        definition = define(
+            None if own is None else settled(None, own), None if where is None else map_leaves(where, named)
+        )
+        if held:
+            return definition
+    raise BusyError("another session replaces the vectors of these anchors all the time; try again")
+
+
+def _hold(conn: Connection[Any], anchors: dict[int, tuple[EmbeddingType, set[str]]]) -> bool:
+    """Keep the vectors of anchors from being deleted; whether all of them are held.
+
+    One that is deleted and stored again while this waits for it is not: it is another one.
+    """
+    held = True
+    # In one order, so that two slices that are being made do not wait for each other.
+    for _, (kind, ids) in sorted(anchors.items()):
+        if ids:
+            statement = query("lock_anchor_embeddings").format(partition=kind.partition)
+            held &= len(conn.execute(statement, {"ids": sorted(ids)}).fetchall()) == len(ids)
+    return held
 
 
 def change(

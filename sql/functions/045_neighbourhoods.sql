@@ -121,6 +121,10 @@ begin
     perform pgsim.sweep_slices();
     -- Who still writes vectors of the former type takes what it finds for rows of this slice.
     if former <> kind then
+        -- Nor may who truncates its vectors, which is no writer that can be stopped, take out what is kept from now on.
+        if to_regclass('pgsim.embedding_' || former) is not null then
+            execute format('lock table pgsim.%I in access share mode', 'embedding_' || former);
+        end if;
         if not pgsim.stop_writers(former) then
             raise exception 'vectors of the embedding type that the slice searches are being written' using errcode = '55P03';
         end if;

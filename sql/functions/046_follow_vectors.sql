@@ -29,7 +29,9 @@ comment on function pgsim.guard_anchors(bigint, text[]) is
     'Refuses that anchors of slices are left without a vector of an embedding type.';
 
 -- For every statement that writes vectors, named through the parent or a partition, directly or by a cascade. What a
--- statement wrote is known by id; the vectors are read anew, since other triggers may have gone on from there.
+-- statement wrote is known by id; the vectors are read anew, since other triggers may have gone on from there. Of a merge
+-- into the parent not even the ids are: once it has inserted a row, the server shows that one as the new state of rows
+-- that it updates afterwards. Their ids of before are right, and all there is to know, unless a row got another id.
 create or replace function pgsim.follow_vectors() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -41,7 +43,9 @@ declare
     kind_id bigint;
     slices bigint[];
     moved bigint[];
+    moved_by text;
     anchors text[];
+    hidden boolean;
     -- Without it one may see a vector that another session deleted beside the one that took its place.
     whole boolean := pgsim.sees_all();
     touched text;
@@ -85,21 +89,54 @@ begin
         select * into kind from pgsim.embedding_type t where t.id = kind_id;
         -- An insert gives an anchor another vector where the same statement has deleted the one before.
         if tg_op <> 'DELETE' then
-            moved := array(
-                select distinct v.slice_id
-                from new_vectors w
-                join pgsim.slice_vector v on v.data_row_id = w.data_row_id
-                where w.embedding_type_id = kind_id and v.slice_id = any(slices)
-                    and w.vector operator(@vector@.<>) v.vector
-                order by 1
-            );
+            if tg_op = 'INSERT' then
+                anchors := array(
+                    select v.data_row_id
+                    from new_vectors w
+                    join pgsim.slice_vector v on v.data_row_id = w.data_row_id
+                    where w.embedding_type_id = kind_id and v.slice_id = any(slices)
+                );
+                hidden := false;
+            else
+                anchors := array(
+                    select v.data_row_id
+                    from (select * from old_vectors union all select * from new_vectors) w
+                    join pgsim.slice_vector v on v.data_row_id = w.data_row_id
+                    where w.embedding_type_id = kind_id and v.slice_id = any(slices)
+                );
+                hidden := exists (
+                    select w.data_row_id from old_vectors w where w.embedding_type_id = kind_id
+                    except
+                    select w.data_row_id from new_vectors w where w.embedding_type_id = kind_id
+                );
+            end if;
+            moved := '{}';
+            moved_by := 'anchor';
+            if anchors <> '{}' then
+                execute format(
+                    'select array(select distinct v.slice_id from pgsim.slice_vector v'
+                    ' join pgsim.%I e on e.data_row_id = v.data_row_id'
+                    ' where v.slice_id = any($1) and v.data_row_id = any($2)'
+                    ' and e.vector operator(@vector@.<>) v.vector order by 1)', 'embedding_' || kind_id
+                ) into moved using slices, anchors;
+            end if;
+            if hidden then
+                execute format(
+                    'select exists (select from old_vectors w where w.embedding_type_id = $1'
+                    ' and not exists (select from pgsim.%I e where e.data_row_id = w.data_row_id))', 'embedding_' || kind_id
+                ) into hidden using kind_id;
+                if hidden then
+                    moved := slices;
+                    moved_by := 'vector';
+                end if;
+            end if;
             if moved <> '{}' and current_setting('pgsim.fill_later', true) = 'on' then
                 -- A long transaction would keep other writers of the type waiting.
-                update pgsim.slice_neighbourhood b set state = 'stale', cause = 'anchor'
+                update pgsim.slice_neighbourhood b set state = 'stale', cause = moved_by
                 where b.slice_id = any(moved) and b.embedding_type_id = kind_id and b.state = 'kept';
             elsif moved <> '{}' then
                 perform pgsim.mark_edit(kind_id);
-                perform pgsim.refill_slices(kind_id, moved, 'anchor');
+                perform pgsim.refill_slices(kind_id, moved, moved_by);
             end if;
             -- Both may have waited for edits of these slices.
             slices := array(

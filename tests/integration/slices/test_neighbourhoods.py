@@ -21,7 +21,8 @@ from pgsim.errors import BusyError
 from pgsim.filters.parse import parse
 from pgsim.limits import MAX_KEPT_ROWS
 from pgsim.query.request import Request
-from pgsim.slices.store import change
+from pgsim.slices.definition import read_condition
+from pgsim.slices.store import change, settle
 from pgsim.tables import Embedding
 
 Plain = psycopg.Connection[tuple[Any, ...]]
@@ -90,6 +91,19 @@ ROADS: dict[str, tuple[str, list[int]]] = {
         f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(9)}')",
         [7, 10, 11, 12, 13, 50],
     ),
+    # The server tells triggers of the parent's, after an insert, that in place of the updated row.
+    "merge of the anchor after an insert": (
+        "merge into {} e using (values ('r50'), ('r10'), ('r51'), ('r9')) x (id) on e.data_row_id = x.id"
+        f" when matched then update set vector = '{level(20)}'"
+        f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(19)}')",
+        [9, 10, 17, 18, 19, 20, 21, 22, 23, 50, 51],
+    ),
+    "merge to another row after an insert": (
+        "merge into {} e using (values ('r50'), ('r8')) x (id) on e.data_row_id = x.id"
+        " when matched then update set data_row_id = 'r52'"
+        f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(30)}')",
+        [7, 9, 10, 11, 12, 13, 52],
+    ),
 }  # fmt: skip
 
 
@@ -99,6 +113,9 @@ def test_every_statement(catalog: Catalog, conn: Plain, line: int, road: str, ta
     statement, expected = ROADS[road]
     target = sql.Identifier("pgsim", "embedding" if table == "embedding" else f"embedding_{line}")
     assert members(conn) == START
+    # Merges meet the rows in the order in which they name them.
+    conn.execute("set enable_hashjoin = off")
+    conn.execute("set enable_mergejoin = off")
     conn.execute(sql.SQL(statement).format(target), {"kind": line})  # type: ignore[arg-type]
     assert members(conn) == expected
     assert kept(conn) == expected
@@ -404,6 +421,63 @@ def test_a_slice_leaves_a_type_whose_vectors_are_being_written(
     assert members(conn) == [*START, 50]
     assert catalog.slices.update("near", target).kept
     assert members(conn) == kept(conn) == list(range(40))
+
+
+def test_a_slice_leaves_a_type_that_is_being_truncated(
+    catalog: Catalog, database_url: str, conn: Plain, line: int
+) -> None:
+    """What is kept of the other type is not what the truncation takes out of the slice."""
+    other = catalog.embeddings.create("other", 8, score_half=8, score_power=1)
+    other.add([f"r{i}" for i in range(40)], np.repeat(np.arange(40.0)[:, None], 8, axis=1))
+    # An anchor that is a row would keep the vectors from being truncated.
+    catalog.slices.update("near", Request.of([[10.0] * 8], embedding="line", score=(0.24, 1)))
+    with psycopg.connect(database_url) as beside:
+        with catalog.db.transaction() as editor:
+            target = Request.of(["r11"], embedding="other", score=(0.24, 1))
+            definition = settle(editor, catalog.workspace, *read_condition(target))
+            change(editor, catalog.workspace, catalog.slices.get("near"), definition)
+
+            def truncate() -> None:
+                beside.execute(f"truncate pgsim.embedding_{line}".encode())
+                beside.commit()
+
+            thread = threading.Thread(target=truncate)
+            thread.start()
+            for _ in range(200):
+                if conn.execute("select count(*) from pg_locks where not granted").fetchone() != (0,):
+                    break
+                threading.Event().wait(0.02)
+            else:
+                pytest.fail("who truncates does not wait")
+        thread.join()
+    assert members(conn) == kept(conn) == [8, 9, 10, 11, 12, 13, 14]
+    assert catalog.slices.get("near").kept
+
+
+def test_an_anchor_that_is_stored_anew_is_held(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:
+    """Who makes a slice waits for a vector that is being deleted, and must not go on without the one in its place."""
+    target = Request.of(["r20"], embedding="line", score=(0.24, 1))
+    made, end = threading.Event(), threading.Event()
+
+    def make() -> None:
+        with catalog.db.transaction() as editor:
+            settle(editor, catalog.workspace, *read_condition(target))
+            made.set()
+            end.wait(20)
+
+    thread = threading.Thread(target=make)
+    with psycopg.connect(database_url) as writer:
+        writer.execute("delete from pgsim.embedding where data_row_id = 'r20'")
+        writer.execute(f"insert into pgsim.embedding {COLUMNS} values (%s, 1, 'r20', %s)".encode(), (line, level(20)))
+        thread.start()
+        assert not made.wait(0.5)
+        writer.commit()
+        assert made.wait(20)
+        writer.execute("set lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            writer.execute("delete from pgsim.embedding where data_row_id = 'r20'")
+    end.set()
+    thread.join()
 
 
 def test_a_slice_leaves_a_type_by_way_of_a_plain_condition(
