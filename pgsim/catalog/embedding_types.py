@@ -12,9 +12,10 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
+from pgsim.catalog.referents import EMBEDDING_TYPE
 from pgsim.db.giving_way import giving_way
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, LimitError, NotFoundError, RefusedError
+from pgsim.errors import InvalidInputError, LimitError, NotFoundError
 from pgsim.types import IndexKind, Metric, Origin, State
 
 if TYPE_CHECKING:
@@ -259,8 +260,7 @@ class EmbeddingTypes:
     def dependants(self, kind: EmbeddingType) -> Names:
         """Names of the slices that search this type."""
         with self._db.transaction() as conn:
-            rows = conn.execute(query("slices_of_embedding_type"), {"embedding_type_id": kind.id}).fetchall()
-        return [row[0] for row in rows]
+            return [name for name, _ in EMBEDDING_TYPE.slices(conn, kind.id)]
 
     def delete(self, kind: EmbeddingType, *, force: bool = False) -> tuple[int, Names]:
         """Delete a type with its vectors, at once whatever their number.
@@ -304,21 +304,9 @@ class EmbeddingTypes:
         return gone
 
     def _remove(self, conn: Connection[Any], kind: EmbeddingType, force: bool) -> tuple[int, Names]:
-        key = {"embedding_type_id": kind.id}
-        if conn.execute(query("lock_embedding_type"), key).fetchone() is None:
-            raise NotFoundError(f'there is no embedding type "{kind.name}"')
+        EMBEDDING_TYPE.lock(conn, kind.id, kind.name)
         count = count_embeddings(conn, kind)
-        found = conn.execute(query("slices_of_embedding_type"), key).fetchall()
-        slices = [row[0] for row in found]
-        if slices and not force:
-            raise RefusedError(
-                f'embedding type "{kind.name}" is searched by slices: {", ".join(slices)};'
-                " delete them first, or give --force to delete them too",
-                slices,
-            )
-        conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
-        conn.execute(query("delete_embedding_type"), key)
-        return count, slices
+        return count, EMBEDDING_TYPE.delete(conn, kind.id, kind.name, force=force)
 
 
 def find_embedding_type(conn: Connection[Any], workspace_id: int, name: str | int) -> EmbeddingType:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 from psycopg.rows import class_row
 
+from pgsim.catalog.referents import BATCH
 from pgsim.curation.export import export
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
+from pgsim.errors import InvalidInputError
 from pgsim.query.request import MAX_LIMIT
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pgsim.files.documents_file import Target
     from pgsim.files.report import Progress
 
-# `list` is a method below, and would be taken for it in annotations.
-Names = list[str]
 _FETCH_ROWS = 2000
 
 
@@ -95,6 +94,9 @@ class Sending:
         return {**made, "matched": self.matched, "skipped": self.skipped, "rows": self.rows}
 
 
+# `list` is a method below, and would be taken for it in annotations.
+Records = list[BatchRecord]
+Names = list[str]
 _COLUMNS = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(BatchRecord))
 
 
@@ -181,15 +183,13 @@ class Batches:
             skipped = _count(conn, "count_sent_rows", keys)
             if not rows:
                 raise InvalidInputError(_nothing(matched, project))
-            with conn.cursor(row_factory=class_row(BatchRecord)) as cursor:
-                record = cursor.execute(query("get_batch").format(columns=_COLUMNS), keys).fetchone()
+            (record,) = self._read(conn, keys["batch_id"])
         return Sending(matched, skipped, rows, record)
 
-    def list(self, project: str | None = None) -> list[BatchRecord]:
+    def list(self, project: str | None = None) -> Records:
         """Every batch of the workspace, or of one of its projects, by name."""
-        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(BatchRecord)) as cursor:
-            statement = query("list_batches").format(columns=_COLUMNS)
-            return cursor.execute(statement, {"workspace_id": self._workspace.id, "project": project}).fetchall()
+        with self._db.transaction() as conn:
+            return self._read(conn, project=project)
 
     def get(self, name: str | int) -> BatchRecord:
         """Find a batch by its exact name, or by its id where no batch has that name.
@@ -199,14 +199,11 @@ class Batches:
         NotFoundError
             There is none.
         """
-        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(BatchRecord)) as cursor:
-            found = cursor.execute(
-                query("find_batch").format(columns=_COLUMNS),
-                {"workspace_id": self._workspace.id, "name": str(name)},
-            ).fetchone()
-        if found is None:
-            raise NotFoundError(f'there is no batch "{name}" in workspace "{self._workspace.name}"')
-        return found
+        with self._db.transaction() as conn:
+            found = self._read(conn, BATCH.find(conn, self._workspace, name)[0])
+        if not found:
+            raise BATCH.missing(self._workspace, name)
+        return found[0]
 
     def gone(self, record: BatchRecord) -> int:
         """Count the data rows of a batch that were deleted since."""
@@ -257,21 +254,14 @@ class Batches:
             Slices refer to it, and ``force`` is not given.
         """
         record = self.get(name)
-        key = {"batch_id": record.id}
         with self._db.transaction() as conn:
-            if conn.execute(query("lock_batch"), key).fetchone() is None:
-                raise NotFoundError(f'there is no batch "{record.name}"')
-            found = conn.execute(query("slices_of_batch"), key).fetchall()
-            slices = [row[0] for row in found]
-            if slices and not force:
-                raise RefusedError(
-                    f'slices refer to batch "{record.name}": {", ".join(slices)};'
-                    " delete them first, or give --force to delete them too",
-                    slices,
-                )
-            conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
-            conn.execute(query("delete_batch"), key)
-        return record, slices
+            BATCH.lock(conn, record.id, record.name)
+            return record, BATCH.delete(conn, record.id, record.name, force=force)
+
+    def _read(self, conn: Connection[Any], batch_id: int | None = None, project: str | None = None) -> Records:
+        with conn.cursor(row_factory=class_row(BatchRecord)) as cursor:
+            values = {"workspace_id": self._workspace.id, "batch_id": batch_id, "project": project}
+            return cursor.execute(query("list_batches").format(columns=_COLUMNS), values).fetchall()
 
 
 def _count(conn: Connection[Any], name: str, keys: dict[str, Any]) -> int:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from pgsim.catalog.cluster_runs import find_cluster_run
+from pgsim.catalog.referents import CLUSTER_RUN
 from pgsim.curation.chosen_vectors import ChosenVectors, the_embedding_type
 from pgsim.curation.cluster_build import Method, Plan, build_run
+from pgsim.curation.cluster_records import ClusteredRecord, ClusterRecord, ClusterRunRecord
 from pgsim.curation.plot import THUMBNAILS, Plotted, plot
 from pgsim.curation.projection import MapKind
 from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotFoundError, RefusedError
+from pgsim.errors import InvalidInputError
 from pgsim.query.request import MAX_LIMIT
 from pgsim.types import Order
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from psycopg import Connection
 
     from pgsim.catalog.workspaces import Workspace
     from pgsim.curation.source import Source, Sources
@@ -34,109 +36,6 @@ NEIGHBOURS: Final = 10
 _SHOWN: Final = 5
 #: What rows of a run can be ordered by -> which way they are by default.
 ORDERS: Final = {"distance": Order.ASC, "outlier": Order.DESC, "disagreement": Order.DESC, "cluster": Order.ASC}
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterRunRecord:
-    """A cluster run as stored.
-
-    Attributes
-    ----------
-    embedding : str or None
-        Name of the embedding type; None where it was deleted since.
-    settings : dict
-        What it was made with, and what was chosen on the way.
-    clusters, row_count, unclustered : int
-        Clusters, rows, and rows in no cluster.
-    purity : float or None
-        The share of the clusters' labelled rows that have their cluster's most common label.
-    """
-
-    id: int
-    run: str
-    embedding: str | None
-    method: str
-    settings: dict[str, Any]
-    clusters: int
-    row_count: int
-    unclustered: int
-    purity: float | None
-    created_at: datetime
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.run
-
-    def to_json(self) -> dict[str, Any]:
-        """As the JSON object that the command line prints."""
-        return {
-            "id": self.id,
-            "name": self.run,
-            "embedding": self.embedding,
-            "method": self.method,
-            "settings": self.settings,
-            "clusters": self.clusters,
-            "rows": self.row_count,
-            "unclustered": self.unclustered,
-            "purity": self.purity,
-            "created_at": self.created_at.isoformat(),
-        }
-
-
-class ClusterRecord(NamedTuple):
-    """A cluster of a run.
-
-    Attributes
-    ----------
-    number : int
-        From 0, the largest first; -1 is what is in no cluster.
-    size, labelled : int
-        Its rows, and those that have a label.
-    label : str or None
-        Their most common label.
-    purity : float or None
-        The share of the labelled rows that have it.
-    representatives, edges : list of str
-        The rows nearest to its centre, and those farthest from it.
-    """
-
-    number: int
-    size: int
-    labelled: int
-    label: str | None
-    purity: float | None
-    representatives: list[str]
-    edges: list[str]
-
-
-class ClusteredRecord(NamedTuple):
-    """A data row of a run.
-
-    Attributes
-    ----------
-    cluster : int
-        Number of its cluster; -1 is none.
-    distance : float
-        Euclidean distance to the cluster's centre, or for -1 to the nearest one.
-    x, y : float
-        Its place on the map.
-    outlier : float or None
-        Local outlier factor, about 1 among others.
-    label : str or None
-        Its label when the run was made.
-    disagreement : float or None
-        The share of its nearest labelled neighbours that have another label.
-    """
-
-    data_row_id: str
-    cluster: int
-    distance: float
-    x: float
-    y: float
-    outlier: float | None
-    label: str | None
-    disagreement: float | None
 
 
 # `list` is a method below, and would be taken for it in annotations.
@@ -230,11 +129,13 @@ class ClusterRuns:
             settings = build_run(vectors, self._workspace.id, run_id, plan)
             settings["without_vector"] = chosen.count - vectors.count
             conn.execute(query("set_cluster_run"), {"run_id": run_id, "settings": Jsonb(settings)})
-        return self._read(run_id)[0]
+            (record,) = self._read(conn, run_id)
+        return record
 
     def list(self) -> Runs:
         """Every run of the workspace, by name."""
-        return self._read(None)
+        with self._db.transaction() as conn:
+            return self._read(conn)
 
     def get(self, name: str | int) -> ClusterRunRecord:
         """Find a run by its exact name, or by its id where no run has that name.
@@ -245,10 +146,9 @@ class ClusterRuns:
             There is none.
         """
         with self._db.transaction() as conn:
-            run_id, _ = find_cluster_run(conn, self._workspace, str(name))
-        found = self._read(run_id)
+            found = self._read(conn, CLUSTER_RUN.find(conn, self._workspace, name)[0])
         if not found:
-            raise NotFoundError(f'there is no cluster run "{name}" in workspace "{self._workspace.name}"')
+            raise CLUSTER_RUN.missing(self._workspace, name)
         return found[0]
 
     def clusters(self, name: str | int) -> tuple[ClusterRecord, ...]:
@@ -367,23 +267,11 @@ class ClusterRuns:
             Slices refer to it, and ``force`` is not given.
         """
         record = self.get(name)
-        key = {"run_id": record.id}
         with self._db.transaction() as conn:
-            if conn.execute(query("lock_cluster_run"), key).fetchone() is None:
-                raise NotFoundError(f'there is no cluster run "{record.name}"')
-            found = conn.execute(query("slices_of_cluster_run"), key).fetchall()
-            slices = [row[0] for row in found]
-            if slices and not force:
-                raise RefusedError(
-                    f'slices refer to cluster run "{record.name}": {", ".join(slices)};'
-                    " delete them first, or give --force to delete them too",
-                    slices,
-                )
-            conn.execute(query("delete_slices"), {"slice_ids": [row[1] for row in found]})
-            conn.execute(query("delete_cluster_run"), key)
-        return record, slices
+            CLUSTER_RUN.lock(conn, record.id, record.name)
+            return record, CLUSTER_RUN.delete(conn, record.id, record.name, force=force)
 
-    def _read(self, run_id: int | None) -> Runs:
-        with self._db.transaction() as conn, conn.cursor(row_factory=class_row(ClusterRunRecord)) as cursor:
-            statement = query("list_cluster_runs").format(columns=_COLUMNS)
-            return cursor.execute(statement, {"workspace_id": self._workspace.id, "run_id": run_id}).fetchall()
+    def _read(self, conn: Connection[Any], run_id: int | None = None) -> Runs:
+        with conn.cursor(row_factory=class_row(ClusterRunRecord)) as cursor:
+            values = {"workspace_id": self._workspace.id, "run_id": run_id}
+            return cursor.execute(query("list_cluster_runs").format(columns=_COLUMNS), values).fetchall()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pgsim.catalog.workspaces import Workspace
-    from pgsim.curation.cluster_runs import ClusterRunRecord
+    from pgsim.curation.cluster_records import ClusterRunRecord
     from pgsim.db.engine import Database
     from pgsim.files.report import Progress
 

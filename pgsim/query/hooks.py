@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Double, column, exists, select, table
 
-from pgsim.catalog.batches import find_batch
-from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.catalog.embedding_types import find_embedding_type
 from pgsim.catalog.metadata_fields import declared_fields
+from pgsim.catalog.referents import BATCH, CLUSTER_RUN
 from pgsim.db.sql import query
 from pgsim.errors import NotFoundError
 from pgsim.filters.compile import Context, compare
@@ -57,13 +56,13 @@ def context(conn: Connection[Any], workspace: Workspace, row: Any, make_clause: 
         return exists(select(1).select_from(view).where(view.c.data_row_id == outer(row.id)))
 
     def in_batch(name: str) -> ColumnElement[bool]:
-        batch_id, _ = find_batch(conn, workspace, name)
+        batch_id, _ = BATCH.find(conn, workspace, name)
         return exists(
             select(1).select_from(BatchRow).where(BatchRow.batch_id == batch_id, BatchRow.data_row_id == outer(row.id))
         )
 
     def of_run(node: OfRun, exact: bool) -> ColumnElement[bool]:
-        run_id, _ = find_cluster_run(conn, workspace, node.run)
+        run_id, _ = CLUSTER_RUN.find(conn, workspace, node.run)
         found: ColumnElement[Any] = getattr(ClusteredRow, node.measure)
         mine = select(found if exact else 1).select_from(ClusteredRow)
         mine = mine.where(ClusteredRow.run_id == run_id, ClusteredRow.data_row_id == outer(row.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pgsim.catalog.cluster_runs import find_cluster_run
+from pgsim.catalog.referents import CLUSTER_RUN
 from pgsim.curation.source import Sources
 from pgsim.db.sql import query
 from pgsim.report.duplicate_facts import gather_duplicates
@@ -59,7 +59,7 @@ def gather(
         There is no such run, or the slice is gone.
     """
     sources.begin_snapshot(conn, record, embedding_types=True)
-    run_id = None if run is None else find_cluster_run(conn, workspace, str(run))[0]
+    run_id = None if run is None else CLUSTER_RUN.find(conn, workspace, run)[0]
     sources.choose(conn, record, progress)
     for name in _TABLES:
         conn.execute(query(name))

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgsim.catalog.batches import find_batch
-from pgsim.catalog.cluster_runs import find_cluster_run
 from pgsim.catalog.embedding_types import EmbeddingType, find_embedding_type
+from pgsim.catalog.referents import BATCH, CLUSTER_RUN, EMBEDDING_TYPE
 from pgsim.db.sql import query
 from pgsim.errors import BusyError
 from pgsim.filters.clauses import clauses, map_leaves, score_source
@@ -81,9 +80,9 @@ def settle(conn: Connection[Any], workspace: Workspace, own: SimilarityClause | 
                 case InSlice(name=name):
                     return InSlice(name=find_slice(conn, workspace, name).name)
                 case InBatch(name=name):
-                    return InBatch(name=find_batch(conn, workspace, name)[1])
+                    return InBatch(name=BATCH.find(conn, workspace, name)[1])
                 case OfRun(run=name):
-                    return node.model_copy(update={"run": find_cluster_run(conn, workspace, name)[1]})
+                    return node.model_copy(update={"run": CLUSTER_RUN.find(conn, workspace, name)[1]})
         return node
 
     for _ in range(_TRIES):
@@ -171,22 +170,19 @@ def depend(conn: Connection[Any], workspace: Workspace, record: SliceRecord, def
     for _, node in walk(definition):
         match node:
             case Similar(clause=clause):
-                searched = {**keys, "embedding_type_id": clause_type(conn, workspace, clause).id}
-                conn.execute(query("insert_slice_embedding_type"), searched)
-                ids = list(clause_request(clause).rows)
-                conn.execute(query("insert_slice_anchors"), {**searched, "ids": ids})
+                kind = clause_type(conn, workspace, clause)
+                EMBEDDING_TYPE.refer(conn, record.id, kind.id)
+                values = {**keys, "embedding_type_id": kind.id, "ids": list(clause_request(clause).rows)}
+                conn.execute(query("insert_slice_anchors"), values)
             case HasEmbedding(name=name):
-                kind = find_embedding_type(conn, workspace.id, name)
-                conn.execute(query("insert_slice_embedding_type"), {**keys, "embedding_type_id": kind.id})
+                EMBEDDING_TYPE.refer(conn, record.id, find_embedding_type(conn, workspace.id, name).id)
             case InSlice(name=name):
                 used = find_slice(conn, workspace, name)
                 conn.execute(query("insert_slice_use"), {**keys, "used_slice_id": used.id})
             case InBatch(name=name):
-                batch_id, _ = find_batch(conn, workspace, name)
-                conn.execute(query("insert_slice_batch"), {**keys, "batch_id": batch_id})
+                BATCH.refer(conn, record.id, BATCH.find(conn, workspace, name)[0])
             case OfRun(run=name):
-                run_id, _ = find_cluster_run(conn, workspace, name)
-                conn.execute(query("insert_slice_cluster_run"), {**keys, "cluster_run_id": run_id})
+                CLUSTER_RUN.refer(conn, record.id, CLUSTER_RUN.find(conn, workspace, name)[0])
 
 
 def keep(

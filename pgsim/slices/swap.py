@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from pgsim.catalog.embedding_types import COLUMNS as TYPE_COLUMNS
 from pgsim.catalog.embedding_types import EmbeddingType, EmbeddingTypes, find_embedding_type
+from pgsim.catalog.referents import EMBEDDING_TYPE
 from pgsim.db.giving_way import giving_way_within
 from pgsim.db.sql import query
 from pgsim.errors import BusyError, InvalidInputError, PgsimError, RefusedError
@@ -242,8 +243,7 @@ class _Swapping:
         )
 
     def _depending(self, old: EmbeddingType) -> list[str]:
-        found = self._conn.execute(query("slices_of_embedding_type"), {"embedding_type_id": old.id}).fetchall()
-        return [row[0] for row in found]
+        return [name for name, _ in EMBEDDING_TYPE.slices(self._conn, old.id)]
 
     def _count(self, names: Iterable[str]) -> dict[str, int]:
         counts = {}

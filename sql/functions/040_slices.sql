@@ -214,6 +214,46 @@ $$;
 comment on function pgsim.delete_slices(bigint[]) is
     'Deletes slices that may refer to each other; refused where another slice refers to one of them.';
 
+-- The foreign keys of slice_batch and slice_cluster_run refuse it too, but cannot name the slices.
+create or replace function pgsim.guard_referent() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    slices text;
+    names jsonb;
+begin
+    execute format(
+        'select string_agg(quote_ident(s.name), '', '' order by s.name), jsonb_agg(s.name order by s.name)'
+        ' from pgsim.%I r join pgsim.slice s on s.id = r.slice_id where r.%I = $1',
+        'slice_' || tg_table_name, tg_table_name || '_id'
+    ) into slices, names using old.id;
+    if slices is not null then
+        raise exception 'slices refer to % "%": %', replace(tg_table_name, '_', ' '), old.name, slices
+            using errcode = 'PS002', hint = 'delete those slices first', detail = names::text;
+    end if;
+    return old;
+end
+$$;
+
+comment on function pgsim.guard_referent() is
+    'Trigger: refuses that a batch or a cluster run goes to which slices refer.';
+
+create or replace trigger guard_batch
+before delete on pgsim.batch
+for each row execute function pgsim.guard_referent();
+
+comment on trigger guard_batch on pgsim.batch is 'Keeps batches to which slices refer.';
+
+create or replace trigger guard_cluster_run
+before delete on pgsim.cluster_run
+for each row execute function pgsim.guard_referent();
+
+comment on trigger guard_cluster_run on pgsim.cluster_run is 'Keeps cluster runs to which slices refer.';
+
+drop function if exists pgsim.guard_batch();
+drop function if exists pgsim.guard_cluster_run();
+
 create or replace function pgsim.delete_workspace(workspace text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

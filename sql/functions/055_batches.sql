@@ -155,34 +155,6 @@ for each statement execute function pgsim.refuse_batch_change();
 
 comment on trigger refuse_truncate on pgsim.batch_row is 'Batches are fixed once made.';
 
--- The foreign key of slice_batch refuses it too, but cannot name the slices.
-create or replace function pgsim.guard_batch() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    slices text;
-    names jsonb;
-begin
-    select string_agg(quote_ident(s.name), ', ' order by s.name), jsonb_agg(s.name order by s.name) into slices, names
-    from pgsim.slice_batch b join pgsim.slice s on s.id = b.slice_id
-    where b.batch_id = old.id;
-    if slices is not null then
-        raise exception 'slices refer to batch "%": %', old.name, slices
-            using errcode = 'PS002', hint = 'delete those slices first', detail = names::text;
-    end if;
-    return old;
-end
-$$;
-
-comment on function pgsim.guard_batch() is 'Trigger: refuses that a batch goes to which slices refer.';
-
-create or replace trigger guard_batch
-before delete on pgsim.batch
-for each row execute function pgsim.guard_batch();
-
-comment on trigger guard_batch on pgsim.batch is 'Keeps batches to which slices refer.';
-
 create or replace view pgsim.batches with (security_invoker = true) as
 select w.name as workspace, b.name as batch, b.project, b.row_count, b.created_at
 from pgsim.batch b

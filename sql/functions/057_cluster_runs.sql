@@ -1,32 +1,5 @@
 -- Cluster runs as SQL users read them. A run is made as a whole; a slice that refers to one keeps it.
 
-create or replace function pgsim.guard_cluster_run() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    slices text;
-    names jsonb;
-begin
-    select string_agg(quote_ident(s.name), ', ' order by s.name), jsonb_agg(s.name order by s.name) into slices, names
-    from pgsim.slice_cluster_run c join pgsim.slice s on s.id = c.slice_id
-    where c.cluster_run_id = old.id;
-    if slices is not null then
-        raise exception 'slices refer to cluster run "%": %', old.name, slices
-            using errcode = 'PS002', hint = 'delete those slices first', detail = names::text;
-    end if;
-    return old;
-end
-$$;
-
-comment on function pgsim.guard_cluster_run() is 'Trigger: refuses that a cluster run goes to which slices refer.';
-
-create or replace trigger guard_cluster_run
-before delete on pgsim.cluster_run
-for each row execute function pgsim.guard_cluster_run();
-
-comment on trigger guard_cluster_run on pgsim.cluster_run is 'Keeps cluster runs to which slices refer.';
-
 create or replace function pgsim.check_cluster_run() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

@@ -1,27 +1,12 @@
--- name: find_batch_id
-select id, name from pgsim.batch
-where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
-order by name = %(name)s desc
-limit 1;
-
--- name: find_batch
-select {columns}
-from pgsim.batch
-where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
-order by name = %(name)s desc
-limit 1;
-
 -- name: list_batches
 select {columns}
 from pgsim.batch
-where workspace_id = %(workspace_id)s and (%(project)s::text is null or project = %(project)s)
+where workspace_id = %(workspace_id)s and (%(batch_id)s::bigint is null or id = %(batch_id)s)
+    and (%(project)s::text is null or project = %(project)s)
 order by name;
 
 -- name: insert_batch
 insert into pgsim.batch (workspace_id, name, project) values (%(workspace_id)s, %(name)s, %(project)s) returning id;
-
--- name: get_batch
-select {columns} from pgsim.batch where id = %(batch_id)s;
 
 -- name: count_sent_rows
 -- Rows that are in the project already, but for those of one batch.
@@ -59,24 +44,6 @@ on conflict (workspace_id, project, data_row_id) do nothing;
 
 -- name: check_batch_size
 select pgsim.check_batch_size(%(workspace_id)s, %(name)s, %(rows)s);
-
--- name: lock_batch
-select id from pgsim.batch where id = %(batch_id)s for update;
-
--- name: slices_of_batch
--- With the slices that refer to them.
-with recursive dependant (id) as (
-    select b.slice_id from pgsim.slice_batch b where b.batch_id = %(batch_id)s
-    union
-    select u.slice_id from pgsim.slice_use u join dependant d on u.used_slice_id = d.id
-)
-select s.name, s.id from pgsim.slice s join dependant d on d.id = s.id order by s.name;
-
--- name: delete_batch
-delete from pgsim.batch where id = %(batch_id)s;
-
--- name: insert_slice_batch
-insert into pgsim.slice_batch (slice_id, batch_id) values (%(slice_id)s, %(batch_id)s) on conflict do nothing;
 
 -- name: list_batch_rows
 select position, data_row_id, score from pgsim.batch_row where batch_id = %(batch_id)s order by position, data_row_id;

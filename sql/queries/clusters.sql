@@ -1,9 +1,3 @@
--- name: find_cluster_run_id
-select id, name from pgsim.cluster_run
-where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)s)
-order by name = %(name)s desc
-limit 1;
-
 -- name: list_cluster_runs
 select {columns}
 from pgsim.cluster_runs v
@@ -95,25 +89,6 @@ from pgsim.clustered_row r
 where r.run_id = %(run_id)s and (%(cluster)s::int is null or r.cluster = %(cluster)s)
 order by {order}, r.data_row_id
 limit %(limit)s;
-
--- name: lock_cluster_run
-select id from pgsim.cluster_run where id = %(run_id)s for update;
-
--- name: slices_of_cluster_run
--- With the slices that refer to them.
-with recursive dependant (id) as (
-    select c.slice_id from pgsim.slice_cluster_run c where c.cluster_run_id = %(run_id)s
-    union
-    select u.slice_id from pgsim.slice_use u join dependant d on u.used_slice_id = d.id
-)
-select s.name, s.id from pgsim.slice s join dependant d on d.id = s.id order by s.name;
-
--- name: delete_cluster_run
-delete from pgsim.cluster_run where id = %(run_id)s;
-
--- name: insert_slice_cluster_run
-insert into pgsim.slice_cluster_run (slice_id, cluster_run_id) values (%(slice_id)s, %(cluster_run_id)s)
-on conflict do nothing;
 
 -- name: pictures_of_rows
 select r.id as data_row_id, r.uri, r.content, r.media

@@ -18,24 +18,6 @@ where workspace_id = %(workspace_id)s and (name = %(name)s or id::text = %(name)
 order by name = %(name)s desc
 limit 1;
 
--- name: slices_of_embedding_type
--- With the slices that refer to them.
-with recursive dependant (id) as (
-    select t.slice_id from pgsim.slice_embedding_type t where t.embedding_type_id = %(embedding_type_id)s
-    union
-    select u.slice_id from pgsim.slice_use u join dependant d on u.used_slice_id = d.id
-)
-select s.name, s.id from pgsim.slice s join dependant d on d.id = s.id order by s.name;
-
--- name: lock_embedding_type
-select id from pgsim.embedding_type where id = %(embedding_type_id)s for update;
-
--- name: delete_slices
-select pgsim.delete_slices(%(slice_ids)s);
-
--- name: delete_embedding_type
-delete from pgsim.embedding_type where id = %(embedding_type_id)s;
-
 -- name: drop_retired
 select pgsim.drop_retired();
 

@@ -46,10 +46,6 @@ batches as (delete from pgsim.slice_batch where slice_id = %(slice_id)s),
 runs as (delete from pgsim.slice_cluster_run where slice_id = %(slice_id)s)
 delete from pgsim.slice_embedding_type where slice_id = %(slice_id)s;
 
--- name: insert_slice_embedding_type
-insert into pgsim.slice_embedding_type (slice_id, embedding_type_id) values (%(slice_id)s, %(embedding_type_id)s)
-on conflict do nothing;
-
 -- name: insert_slice_anchors
 insert into pgsim.slice_anchor (slice_id, embedding_type_id, workspace_id, data_row_id)
 select %(slice_id)s, %(embedding_type_id)s, %(workspace_id)s, unnest(%(ids)s::text[])
