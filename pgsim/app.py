@@ -32,7 +32,7 @@ from pgsim.slices.manager import Slices
 from pgsim.slices.swap import swap
 from pgsim.types import Combine, Order
 from pgsim.vectors.modelled import Encoders
-from pgsim.vectors.space import Spaces
+from pgsim.vectors.spaces import Spaces
 from pgsim.vectors.with_rows import RowVectors
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, Reading, read
 from pgsim.vectors.load import analyze
 from pgsim.vectors.modelled import Encoders, note_missing, queued, try_again
-from pgsim.vectors.space import Space, Spaces
+from pgsim.vectors.space import Space
+from pgsim.vectors.spaces import Spaces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
