@@ -7,27 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pgsim.catalog.embedding_types import (
-    EmbeddingType,
-    EmbeddingTypes,
-    count_embeddings,
-    vectors_missing,
-)
-from pgsim.db.sql import query
-from pgsim.errors import InvalidInputError, NotSearchableError, UnindexableError
+from pgsim.catalog.embedding_types import EmbeddingType, EmbeddingTypes, count_embeddings
+from pgsim.errors import InvalidInputError, UnindexableError
 from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
-from pgsim.types import Origin
-from pgsim.vectors.build import Note, build, drop_replaced, expect, locked, refresh, silent
-from pgsim.vectors.calibrate import Calibration, calibrate
+from pgsim.vectors.build import Note, build, drop_replaced, expect, refresh, silent
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
 from pgsim.vectors.index import Graph
 from pgsim.vectors.load import analyze, keep_slices, load
 from pgsim.vectors.modelled import failures, queued
 from pgsim.vectors.recall import apply_settings, find_settings, is_stale, tune
+from pgsim.vectors.searchable import calibrate_again, make_searchable, min_vectors, still_collecting, still_missing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,6 +30,7 @@ if TYPE_CHECKING:
     from pgsim.files.report import ImportReport, Progress, Rejection
     from pgsim.files.vectors import VectorBatch
     from pgsim.filters.nodes import Filter
+    from pgsim.vectors.calibrate import Calibration
     from pgsim.vectors.estimate import Estimate
 
     Where = str | Mapping[str, Any] | Filter
@@ -179,44 +173,14 @@ class Space:
 
     def activate(self, *, build_index: bool, progress: Progress | None = None, note: Note = silent) -> None:
         """Take the step to ``searchable`` where there are enough vectors, build a first index, and measure it."""
-        count = self._activate(progress=progress, note=note)
+        self.kind, count = make_searchable(self._db, self.kind, progress=progress, note=note)
         if count is not None:
             self._keep_index(count, build_index=build_index, progress=progress, note=note)
-
-    def _activate(self, *, progress: Progress | None, note: Note) -> int | None:
-        """Take the step to ``searchable`` where there are enough vectors; return their number, else None."""
-        with self._db.transaction() as conn:
-            self.kind = locked(conn, self.kind)
-            count = count_embeddings(conn, self.kind)
-            if self.kind.searchable:
-                if self._provisional() and count >= self._min_vectors(conn):
-                    note(f"calibrating the score of {self.kind.name}, which was provisional until now")
-                    self._warn(calibrate(conn, self.kind, count), note)
-                    self.kind = locked(conn, self.kind)
-                return count
-            missing = vectors_missing(self.kind, count, self._min_vectors(conn))
-            if missing:
-                note(f"{missing} more vectors until {self.kind.name} can be searched")
-                return None
-            if self.kind.score_half is None:
-                note(f"calibrating the score of {self.kind.name}")
-                _tell(progress, "calibrate")
-                self._warn(calibrate(conn, self.kind, count), note)
-            else:
-                conn.execute(query("store_searchable"), {"embedding_type_id": self.kind.id})
-            self.kind = locked(conn, self.kind)
-        return count
-
-    def _provisional(self) -> bool:
-        """Whether the score's constants are those that ship with the model."""
-        return (
-            self.kind.origin == Origin.OFF_THE_SHELF and self.kind.calibration is None and self.kind.model is not None
-        )
 
     def worth_an_index(self) -> bool:
         """Whether the type holds as many vectors as a custom one needs to be searched; fewer are searched exactly."""
         with self._db.transaction() as conn:
-            return count_embeddings(conn, self.kind) >= self._min_vectors(conn)
+            return count_embeddings(conn, self.kind) >= min_vectors(conn, self.kind)
 
     def _keep_index(self, count: int, *, build_index: bool, progress: Progress | None, note: Note) -> None:
         """Build a first index, or measure again the one that has grown."""
@@ -236,14 +200,6 @@ class Space:
         self.kind = build(self._db, self.kind, graph, only_missing=only_missing, progress=progress, note=note)
         _tell(progress, "measure")
         self.kind = tune(self._db, self.kind)
-
-    def _warn(self, measured: Calibration, note: Note) -> None:
-        if measured.degenerate:
-            note(f"warning: all vectors of {self.kind.name} are the same; its score means nothing yet")
-
-    def _min_vectors(self, conn: Any) -> int:
-        row = conn.execute(query("min_vectors"), {"workspace_id": self.kind.workspace_id}).fetchone()
-        return int(row[0])
 
     def build(
         self,
@@ -282,12 +238,11 @@ class Space:
         """
         self.kind = refresh(self._db, self.kind)
         graph = Graph.of(self.kind, kind, m, ef_construction)
-        if self._activate(progress=progress, note=note) is None:
+        self.kind, count = make_searchable(self._db, self.kind, progress=progress, note=note)
+        if count is None:
             with self._db.transaction() as conn:
-                missing = vectors_missing(self.kind, count_embeddings(conn, self.kind), self._min_vectors(conn))
-            raise NotSearchableError(
-                f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
-            )
+                missing = still_missing(conn, self.kind, count_embeddings(conn, self.kind))
+            raise still_collecting(self.kind, missing)
         self._build(graph, progress=progress, note=note)
         return self
 
@@ -303,7 +258,7 @@ class Space:
         """Look at the index: its size, what it misses, when its recall was measured, and what to do."""
         with self._db.transaction() as conn:
             count = count_embeddings(conn, self.kind)
-            return examine(conn, self.kind, count, vectors_missing(self.kind, count, self._min_vectors(conn)))
+            return examine(conn, self.kind, count, still_missing(conn, self.kind, count))
 
     def find_settings(self, target: float = DEFAULT_RECALL) -> dict[str, Any]:
         """Find the cheapest settings of the index that meet a recall; empty without an index."""
@@ -321,17 +276,7 @@ class Space:
         NotSearchableError
             The type holds too few vectors.
         """
-        with self._db.transaction() as conn:
-            self.kind = locked(conn, self.kind)
-            count = count_embeddings(conn, self.kind)
-            missing = 0 if self.kind.searchable else vectors_missing(self.kind, count, self._min_vectors(conn))
-            if missing:
-                raise NotSearchableError(
-                    f'embedding type "{self.kind.name}" is still collecting: {missing} more vectors are needed'
-                )
-            measured = calibrate(conn, self.kind, count)
-            self._warn(measured, note)
-            self.kind = locked(conn, self.kind)
+        self.kind, measured = calibrate_again(self._db, self.kind, note)
         return measured
 
     def count(self) -> int:
