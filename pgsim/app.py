@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from pgsim.files.documents_file import Target
     from pgsim.files.report import Progress
-    from pgsim.jobs.worker import EncodeReport
+    from pgsim.jobs.encode_report import EncodeReport
     from pgsim.query.result import Hits, Match
     from pgsim.report.facts import Report
     from pgsim.session import WorkspaceSession

@@ -52,6 +52,10 @@ class Job:
     attempts: int
 
 
+#: Rows that cannot be encoded, and why.
+Failed = list[tuple[Job, str]]
+
+
 @contextmanager
 def hired(db: Database) -> Iterator[tuple[int, Connection[Any]]]:
     """Be a worker: hold a number as long as this process lives and is connected, so that others know.
@@ -128,7 +132,7 @@ class Queue:
 
     def store(
         self, jobs: Sequence[Job], vectors: np.ndarray[Any, np.dtype[np.float32]], media: Sequence[dict[str, Any]]
-    ) -> tuple[int, list[tuple[Job, str]]]:
+    ) -> tuple[int, Failed]:
         """Store vectors of rows that have not changed since they were claimed, and take these out of the queue.
 
         Parameters

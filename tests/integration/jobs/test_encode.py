@@ -17,7 +17,7 @@ from pgsim.encoders.chunks import encode_long
 from pgsim.encoders.protocol import Encoder
 from pgsim.encoders.registry import load_model
 from pgsim.errors import InvalidInputError, MissingModelError, NotFoundError, RefusedError
-from pgsim.jobs import worker
+from pgsim.jobs import encoding
 from pgsim.readers.policy import Policy
 from pgsim.readers.read import Asset, read
 from pgsim.slices.revise import Revision
@@ -222,7 +222,7 @@ def test_an_interruption_is_no_failed_try(
 
     catalog.rows.import_file(filled)
     with monkeypatch.context() as patch:
-        patch.setattr("pgsim.jobs.worker._encode", interrupt)
+        patch.setattr("pgsim.jobs.encoding._encode", interrupt)
         with pytest.raises(KeyboardInterrupt):
             catalog.encode("clip-vit-b-32")
     assert conn.execute("select max(attempts), count(worker) from pgsim.encoding_job").fetchone() == (0, 0)
@@ -257,15 +257,15 @@ def test_a_type_that_is_deleted_meanwhile_does_not_end_the_worker(
     catalog: Catalog, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def encode(*given: Any) -> Any:
-        monkeypatch.setattr(worker, "_encode", encode_batch)
+        monkeypatch.setattr(encoding, "_encode", encode_batch)
         catalog.embeddings.get("all-mpnet-base-v2").delete()
         return encode_batch(*given)
 
     catalog.rows.import_file(filled)
     catalog.embeddings.create("all-mpnet-base-v2")
     catalog.embeddings.create("clip-vit-b-32")
-    encode_batch = worker._encode
-    monkeypatch.setattr(worker, "_encode", encode)
+    encode_batch = encoding._encode
+    monkeypatch.setattr(encoding, "_encode", encode)
     notes: list[str] = []
     done = catalog.encode(note=notes.append)
     assert done.embeddings == {"clip-vit-b-32": {"encoded": 13, "failed": 0}}

@@ -17,8 +17,9 @@ from psycopg.conninfo import make_conninfo
 from pgsim.app import Catalog
 from pgsim.encoders.protocol import Encoder
 from pgsim.encoders.registry import load_model
-from pgsim.jobs import queue, worker
+from pgsim.jobs import queue, reading
 from pgsim.jobs.queue import Queue
+from pgsim.jobs.worker import Worker
 from pgsim.vectors.modelled import Encoders
 from tests.conftest import connection_environment
 from tests.small_models import make_clip, write_image
@@ -123,7 +124,7 @@ def test_what_ends_workers_is_set_aside(
 ) -> None:
     catalog.embeddings.create("clip-vit-b-32")
     catalog.rows.add([{"id": "a", "asset_type": "image", "uri": "x"}])
-    conn.execute("update pgsim.encoding_job set attempts = %s", (worker.ATTEMPTS,))
+    conn.execute("update pgsim.encoding_job set attempts = %s", (reading.ATTEMPTS,))
     report = catalog.encode()
     assert report.failed == 1
     assert "ended the worker" in report.errors[0]["reason"]
@@ -188,7 +189,7 @@ def test_a_refused_model_is_loaded_once_and_keeps_no_other_from_its_part(
         loaded.append(model)
         return load_model(model, **options)
 
-    mine = worker.Worker(catalog.db, catalog.workspace, catalog.embeddings, Encoders(load))
+    mine = Worker(catalog.db, catalog.workspace, catalog.embeddings, Encoders(load))
     assert mine.run().encoded == 1
     mine.run()
     assert loaded.count(str(folder)) == 1
@@ -207,11 +208,11 @@ def test_a_server_that_is_away_is_tried_again(
         None,
         True,
     )
-    monkeypatch.setattr(worker, "_WAIT", 0.01)
+    monkeypatch.setattr(reading, "_WAIT", 0.01)
     conn.execute("update pgsim.encoding_job set not_before = now()")
     report = catalog.encode()
     assert report.failed == 1
-    assert f"given up after {worker.ATTEMPTS} tries" in report.errors[0]["reason"]
+    assert f"given up after {reading.ATTEMPTS} tries" in report.errors[0]["reason"]
 
 
 def test_watching_workers_hear_of_rows(
