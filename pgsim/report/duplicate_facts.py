@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -13,8 +14,8 @@ from pgsim.curation.groups import Groups
 from pgsim.db.sql import query
 from pgsim.query.bounds import distance_bounds
 from pgsim.query.bounds import score as score_of
-from pgsim.report.facts import DuplicateFacts, Group, NearRows, RunFacts, Sample, SpaceFacts
-from pgsim.report.space_facts import equal_rows
+from pgsim.report.shown import Sample
+from pgsim.report.space_facts import EqualRows, equal_rows
 from pgsim.types import IndexKind
 from pgsim.vectors.index import covered
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.files.report import Progress
+    from pgsim.report.run_facts import RunFacts
+    from pgsim.report.space_facts import SpaceFacts
 
 #: Origin of the digests of contents; those of vectors have their type's id, which is positive.
 _CONTENT: Final = 0
@@ -35,6 +38,61 @@ _NUMBERS: Final = 4_000_000_000
 _NEIGHBOURS: Final = 16
 _NEIGHBOURS_BY_BITS: Final = 200
 _CHUNK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are the same or nearly so; the first, the oldest, is the one to keep.
+
+    Attributes
+    ----------
+    size : int
+        All of its rows.
+    rows : tuple of Sample
+        Those that are shown.
+    """
+
+    size: int
+    rows: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NearRows:
+    """Near duplicates by one embedding type.
+
+    Attributes
+    ----------
+    embedding : str
+        The type.
+    min_score : float
+        Least score of a pair.
+    vectors, drawn : int
+        Different vectors that there are, and those of them that were compared with the others.
+    having : int
+        Drawn ones that have a near duplicate, equal vectors aside.
+    groups : int
+        Groups that were found.
+    """
+
+    embedding: str
+    min_score: float
+    vectors: int
+    drawn: int
+    having: int
+    groups: int
+    shown: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateFacts:
+    """Rows that are there more than once: equal contents, equal vectors of one type, and near duplicates."""
+
+    contents: EqualRows
+    content_groups: tuple[Group, ...]
+    embedding: str | None
+    vectors: EqualRows | None
+    vector_groups: tuple[Group, ...]
+    near: NearRows | None
 
 
 def gather_duplicates(

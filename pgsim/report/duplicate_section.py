@@ -12,7 +12,10 @@ from pgsim.report.words import command, counted, share
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import EqualRows, Group, NearRows, Report, Shows
+    from pgsim.report.duplicate_facts import Group, NearRows
+    from pgsim.report.facts import Report
+    from pgsim.report.shown import Shows
+    from pgsim.report.space_facts import EqualRows
 
 
 def duplicate_section(report: Report, shows: Shows) -> Element:

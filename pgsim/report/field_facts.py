@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.db.sql import query
 from pgsim.filters.kinds import FieldKind
 from pgsim.filters.values import INSTANT
-from pgsim.report.facts import Distribution, FieldFacts, Value
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -23,6 +23,68 @@ _TOP: Final = 8
 _CHARACTERS: Final = 120
 #: Parts of a histogram at most.
 _BINS: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How numbers are distributed; times in seconds since 1970.
+
+    Attributes
+    ----------
+    rows : int
+        That have a number.
+    low, high, mean : float
+        Of them.
+    quantiles : tuple of float
+        Numbers that 5, 25, 50, 75 and 95 % of the rows are at or below.
+    bins : tuple of int
+        Rows in each of so many equal parts of the range.
+    """
+
+    rows: int
+    low: float
+    high: float
+    mean: float
+    quantiles: tuple[float, ...]
+    bins: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a field, cut where it is long, and the rows that have it."""
+
+    text: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFacts:
+    """A field of the rows.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``dataset`` or ``metadata.split``.
+    rows, values : int
+        Rows that have it, and how many different values there are.
+    types : dict of str to int
+        Rows by the values' JSON types.
+    declared : str or None
+        The kind that it is declared as.
+    top : tuple of Value
+        The most frequent values.
+    numbers, times : Distribution or None
+        Of its numbers, or of its times where it holds any.
+    """
+
+    name: str
+    rows: int
+    values: int
+    types: dict[str, int]
+    declared: str | None
+    top: tuple[Value, ...]
+    numbers: Distribution | None
+    times: Distribution | None
 
 
 def gather_fields(

@@ -13,7 +13,8 @@ from pgsim.report.words import counted, day, number, share
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import Distribution, FieldFacts, Report
+    from pgsim.report.facts import Report
+    from pgsim.report.field_facts import Distribution, FieldFacts
 
 #: Fields of numbers with no more values than this are shown by their values.
 _FEW: int = 8

@@ -10,7 +10,8 @@ from pgsim.filters.text import literal
 from pgsim.report.words import command, counted, share
 
 if TYPE_CHECKING:
-    from pgsim.report.facts import Report, SpaceFacts
+    from pgsim.report.facts import Report
+    from pgsim.report.space_facts import SpaceFacts
 
 Weight = Literal["bad", "look", "good"]
 #: Shares of rows from which on something is more than a remark.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pgsim.catalog.referents import CLUSTER_RUN
 from pgsim.curation.source import Sources
 from pgsim.db.sql import query
+from pgsim.report.counts import gather_counts
 from pgsim.report.duplicate_facts import gather_duplicates
-from pgsim.report.facts import AssetCount, Counts, Report, Shows
+from pgsim.report.facts import Report
 from pgsim.report.field_facts import gather_fields
 from pgsim.report.run_facts import gather_run
 from pgsim.report.samples import show
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pgsim.catalog.workspaces import Workspace
     from pgsim.files.report import Progress
+    from pgsim.report.shown import Shows
     from pgsim.slices.record import SliceRecord
 
 _TABLES: Final = ("create_reported_values", "create_reported_digests")
@@ -65,7 +67,7 @@ def gather(
         conn.execute(query(name))
     # What takes locks, and temporary tables, come before this.
     conn.execute("set transaction read only")
-    counts = _count(conn, workspace.id)
+    counts = gather_counts(conn, workspace.id)
     fields, field_count = gather_fields(conn, workspace.id, progress)
     spaces = gather_spaces(conn, workspace.id, counts, progress)
     judged = gather_run(conn, workspace.id, run_id, progress)
@@ -83,11 +85,3 @@ def gather(
         duplicates,
     )
     return report, show(conn, workspace.id, report, progress)
-
-
-def _count(conn: Connection[Any], workspace_id: int) -> Counts:
-    key = {"workspace_id": workspace_id}
-    found = conn.execute(query("report_counts"), key).fetchall()
-    by_type = tuple(AssetCount(asset_type, rows, every) for asset_type, every, rows in found)
-    ages = conn.execute(query("report_ages"), key).fetchone() or (None, None, None)
-    return Counts(sum(c.rows for c in by_type), sum(c.workspace_rows for c in by_type), by_type, *ages)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from pgsim.report.words import counted
 
 if TYPE_CHECKING:
-    from pgsim.report.facts import Report, Shows
+    from pgsim.report.facts import Report
+    from pgsim.report.shown import Shows
 
 #: Reasons that are listed; addresses in them may be many.
 _REASONS: Final = 3

@@ -23,7 +23,8 @@ from pgsim.report.words import counted, moment, share
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import Report, Shows
+    from pgsim.report.facts import Report
+    from pgsim.report.shown import Shows
 
 _STYLE: Final = Path(__file__).with_name("report.css")
 #: Sections by their places, as the table of contents names them.

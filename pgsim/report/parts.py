@@ -12,7 +12,7 @@ from pgsim.report.words import share
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import Sample, Shows
+    from pgsim.report.shown import Sample, Shows
 
 
 def section(place: str, title: str, *content: Content) -> Element:

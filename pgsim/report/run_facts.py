@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from pgsim.db.sql import query
-from pgsim.report.facts import ClusterFacts, Judged, RunFacts, Sample
+from pgsim.report.shown import Sample
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -26,6 +28,92 @@ DISAGREEMENT: Final = 0.8
 _LABELS: Final = 4
 _EXAMPLES: Final = 6
 _STRANGE: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """A cluster, as far as its rows are in the report.
+
+    Attributes
+    ----------
+    number : int
+        Its number in the run; -1 is what is in no cluster.
+    labels : tuple of (str, int)
+        The most common labels, and the rows that have them.
+    purity : float or None
+        The share of the labelled rows that have the most common one.
+    """
+
+    number: int
+    rows: int
+    labelled: int
+    labels: tuple[tuple[str, int], ...]
+    representatives: tuple[Sample, ...]
+    edges: tuple[Sample, ...]
+
+    @property
+    def purity(self) -> float | None:
+        """The share of the labelled rows that have the most common label."""
+        return self.labels[0][1] / self.labelled if self.labels else None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows that a run's judgement stands out of.
+
+    Attributes
+    ----------
+    judged, above : int
+        Rows that have such a score, and those of them at the threshold or above it.
+    threshold : float
+        From which on a row is worth a look.
+    rows : tuple of Sample
+        Those with the greatest scores.
+    """
+
+    judged: int
+    above: int
+    threshold: float
+    rows: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A cluster run, as far as its rows are in the report.
+
+    Attributes
+    ----------
+    run_rows, rows : int
+        Rows when it was made, and those of them in the report.
+    label_field : str or None
+        The field that labels come from.
+    cluster_count, unclustered : int
+        Clusters that have any of the rows, and rows in none.
+    purity : float or None
+        The share of the labelled rows in clusters that have their cluster's most common label.
+    clusters : tuple of ClusterFacts
+        The largest first, so many as are shown.
+    places : tuple of (int, float, float)
+        Cluster and place on the map, of all rows or of some drawn by lot.
+    outliers, disagreements : Judged
+        What does not fit.
+    """
+
+    id: int
+    name: str
+    embedding: str | None
+    method: str
+    label_field: str | None
+    run_rows: int
+    rows: int
+    cluster_count: int
+    unclustered: int
+    purity: float | None
+    created_at: datetime
+    clusters: tuple[ClusterFacts, ...]
+    places: tuple[tuple[int, float, float], ...]
+    outliers: Judged
+    disagreements: Judged
 
 
 def gather_run(

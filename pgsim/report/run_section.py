@@ -13,7 +13,9 @@ from pgsim.report.words import command, counted, moment, share
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import ClusterFacts, Judged, Report, RunFacts, Sample, Shows
+    from pgsim.report.facts import Report
+    from pgsim.report.run_facts import ClusterFacts, Judged, RunFacts
+    from pgsim.report.shown import Sample, Shows
 
 #: Entries of the map's legend.
 _LEGEND = 16

@@ -10,7 +10,8 @@ from pgsim.curation.pictures import Stored, Unread, read_pictures
 from pgsim.curation.plot import thumbnail
 from pgsim.db.sql import query
 from pgsim.errors import MissingExtraError
-from pgsim.report.facts import Report, Sample, Shown, Shows
+from pgsim.report.facts import Report
+from pgsim.report.shown import Sample, Shown, Shows
 from pgsim.types import AssetType
 
 if TYPE_CHECKING:

@@ -2,21 +2,94 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
 
 from pgsim.catalog.embedding_types import COLUMNS, EmbeddingType, count_embeddings, vectors_missing
 from pgsim.db.sql import query
-from pgsim.report.facts import Counts, Distribution, EqualRows, SpaceFacts
-from pgsim.report.field_facts import distributions
-from pgsim.vectors.health import examine
-from pgsim.vectors.modelled import queued
+from pgsim.report.field_facts import Distribution, distributions
+from pgsim.vectors.health import Health, examine
+from pgsim.vectors.modelled import Queued, queued
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from pgsim.files.report import Progress
+    from pgsim.report.counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class EqualRows:
+    """Rows that are equal in content or vector.
+
+    Attributes
+    ----------
+    compared : int
+        Rows that were looked at: that have content, or a vector.
+    groups, rows : int
+        Groups of equal ones, and the rows in them.
+    """
+
+    compared: int
+    groups: int
+    rows: int
+
+    @property
+    def superfluous(self) -> int:
+        """Rows that could go, where one of each group stays."""
+        return self.rows - self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFacts:
+    """An embedding type, and the vectors that the rows have of it.
+
+    Attributes
+    ----------
+    kind : EmbeddingType
+        The type.
+    rows : int
+        Rows of the report that have a vector.
+    coverage : tuple of (str, int, int)
+        Asset type, rows that have a vector, and rows.
+    norms : Distribution or None
+        Of Euclidean norms; None without vectors.
+    zero : int
+        Vectors of norm zero.
+    equal : EqualRows
+        Vectors that are equal bit for bit.
+    health : Health
+        Of its index, as ``pgsim embeddings show`` tells it.
+    queue : Queued or None
+        Rows that wait for the type's model, of the whole workspace; None where vectors are imported.
+    """
+
+    kind: EmbeddingType
+    rows: int
+    coverage: tuple[tuple[str, int, int], ...]
+    norms: Distribution | None
+    zero: int
+    equal: EqualRows
+    health: Health
+    queue: Queued | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As part of the JSON object that the command line prints."""
+        return {
+            **self.kind.to_json(self.health.vectors),
+            "rows": self.rows,
+            "coverage": [
+                {"asset_type": asset_type, "with_vector": having, "rows": rows}
+                for asset_type, having, rows in self.coverage
+            ],
+            "norms": None if self.norms is None else asdict(self.norms),
+            "zero": self.zero,
+            "equal": asdict(self.equal),
+            "health": self.health.to_json(),
+            "queue": None if self.queue is None else asdict(self.queue),
+        }
 
 
 def gather_spaces(

@@ -12,7 +12,8 @@ from pgsim.report.words import counted, number, share, size
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from pgsim.report.facts import Report, SpaceFacts
+    from pgsim.report.facts import Report
+    from pgsim.report.space_facts import SpaceFacts
 
 
 def space_section(report: Report) -> Element:

@@ -13,7 +13,8 @@ import pytest
 
 from pgsim.app import Catalog
 from pgsim.report import duplicate_facts, field_facts, run_facts
-from pgsim.report.facts import FieldFacts, Report
+from pgsim.report.facts import Report
+from pgsim.report.field_facts import FieldFacts
 from pgsim.report.findings import find
 from pgsim.report.gather import gather
 from pgsim.report.notes import notes

@@ -5,22 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pgsim.report.facts import (
-    AssetCount,
-    Counts,
-    Distribution,
-    DuplicateFacts,
-    EqualRows,
-    FieldFacts,
-    Judged,
-    NearRows,
-    Report,
-    RunFacts,
-    Shows,
-)
+from pgsim.report.counts import AssetCount, Counts
+from pgsim.report.duplicate_facts import DuplicateFacts, NearRows
+from pgsim.report.facts import Report
+from pgsim.report.field_facts import Distribution, FieldFacts
 from pgsim.report.findings import find
 from pgsim.report.notes import notes
 from pgsim.report.page import render
+from pgsim.report.run_facts import Judged, RunFacts
+from pgsim.report.shown import Shows
+from pgsim.report.space_facts import EqualRows
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 PLAIN = FieldFacts("dataset", 100, 1, {"string": 100}, None, (), None, None)
