@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from psycopg import sql
-
 from pgsim.catalog.metadata_fields import MetadataFields
 from pgsim.catalog.rows import Rows
 from pgsim.catalog.workspaces import Workspace, Workspaces
@@ -22,12 +20,11 @@ from pgsim.curation.select import Selection, Selector
 from pgsim.curation.source import Source, Sources
 from pgsim.db.engine import Database
 from pgsim.limits import DEFAULT_SEARCH_LIMIT
-from pgsim.query.condition import compile_where
+from pgsim.query.condition import row_condition
 from pgsim.query.execute import Searcher
 from pgsim.query.natural import Natural
 from pgsim.query.recall import ANCHORS, Recall, measure
-from pgsim.query.request import Request, read_filter
-from pgsim.query.unchanged import while_unchanged
+from pgsim.query.request import Request
 from pgsim.slices.manager import Slices
 from pgsim.slices.swap import swap
 from pgsim.types import Combine, Order
@@ -38,7 +35,6 @@ from pgsim.vectors.with_rows import RowVectors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psycopg import Connection
     from sqlalchemy import ColumnElement
 
     from pgsim.files.documents_file import Target
@@ -112,7 +108,9 @@ class Catalog:
             vectors=partial(RowVectors, db, self.workspace.id),
         )
         self.metadata = MetadataFields(db, self.workspace.id, remake_views=self.slices.remake_views)
-        self.embeddings = Spaces(db, self.workspace.id, self._condition, partial(swap, db, self.workspace))
+        self.embeddings = Spaces(
+            db, self.workspace.id, partial(row_condition, self.workspace), partial(swap, db, self.workspace)
+        )
         self._sources = Sources(self.workspace, self._searcher)
         self.batches = Batches(db, self.workspace, self._sources)
         self.clusters = ClusterRuns(db, self.workspace, self._sources)
@@ -216,7 +214,7 @@ class Catalog:
             count=count,
             after=after,
         )
-        return self._natural.search(request) if request.described else self._searcher.search(request)
+        return self._natural.search(request)
 
     def described(self, request: Request) -> Request:
         """Turn the texts and images among a search's anchors into vectors of the one space that can read them.
@@ -274,16 +272,6 @@ class Catalog:
 
         with self.db.autocommit() as conn:
             return filter_rows(conn, self.workspace, where, row)
-
-    def _condition(self, conn: Connection[Any], where: Any) -> tuple[sql.Composable, dict[str, Any]]:
-        """Print a condition over ``pgsim.data_row r`` for the layers below."""
-        condition = read_filter(where)
-        if condition is None:
-            return sql.SQL("true"), {}
-        text, values = while_unchanged(
-            conn, self.workspace, condition, lambda: compile_where(conn, self.workspace, condition)
-        )
-        return sql.SQL(text or "true"), values
 
     def recall(self, embedding: str | int, *, anchors: int = ANCHORS) -> list[Recall]:
         """Compare searches with their exact answers, over sampled anchors.

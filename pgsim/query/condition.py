@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
 from pgsim.catalog.metadata_fields import declared_fields
 from pgsim.filters.kinds import Declared, read_field
 from pgsim.filters.nodes import Filter, walk
+from pgsim.query.request import read_filter
+from pgsim.query.unchanged import while_unchanged
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,6 +46,28 @@ def compile_where(
         return print_sql(compile_filter(where, context(conn, workspace, aliased(DataRow, name="r"))))
     text, values = _print_once(where.text, _declared(conn, workspace, where), few=few)
     return text, dict(values)
+
+
+def row_condition(workspace: Workspace, conn: Connection[Any], where: Any) -> tuple[sql.Composable, dict[str, Any]]:
+    """Print what a caller gives as a condition over ``pgsim.data_row r``, for who composes a statement with it.
+
+    Parameters
+    ----------
+    where : str, dict or Filter
+        The condition; None is none.
+
+    Returns
+    -------
+    text : Composable
+        ``true`` where everything matches.
+    values : dict
+        What is bound.
+    """
+    condition = read_filter(where)
+    if condition is None:
+        return sql.SQL("true"), {}
+    text, values = while_unchanged(conn, workspace, condition, lambda: compile_where(conn, workspace, condition))
+    return sql.SQL(text or "true"), values
 
 
 def _declared(conn: Connection[Any], workspace: Workspace, where: Filter) -> frozenset[tuple[str, Declared]]:

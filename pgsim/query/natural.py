@@ -53,7 +53,7 @@ class Natural:
         self._encoders = encoders
 
     def search(self, request: Request) -> Hits:
-        """Answer a search; without an embedding type, in every space that can read its anchors.
+        """Answer a search; one by texts or images that names no embedding type, in every space that can read them.
 
         Raises
         ------
@@ -62,6 +62,8 @@ class Natural:
         InvalidInputError
             An image cannot be read, or a page or a count is asked of several spaces.
         """
+        if not request.described:
+            return self._searcher.search(request)
         kinds = self._spaces(request)
         if len(kinds) == 1:
             return self._searcher.search(self.resolve(request, kinds[0]))
