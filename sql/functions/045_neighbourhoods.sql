@@ -104,6 +104,35 @@ $$;
 comment on function pgsim.fill_neighbourhood(bigint, text) is
     'Computes the rows in range of a slice anew, and notes what changed.';
 
+-- Who still writes vectors of the type takes what it finds for rows of the slice, and who truncates them takes out of it what
+-- it saw kept. Neither is waited for long: every other edit waits too.
+create or replace function pgsim.leave_type(kind bigint) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience text := current_setting('lock_timeout');
+begin
+    if not pgsim.stop_writers(kind) then
+        raise lock_not_available;
+    end if;
+    if patience = '0' then
+        perform set_config('lock_timeout', '1s', true);
+    end if;
+    execute format('lock table pgsim.%I in access share mode', 'embedding_' || kind);
+    perform set_config('lock_timeout', patience, true);
+exception
+    when lock_not_available then
+        raise exception 'vectors of the embedding type that the slice searches are being written' using errcode = '55P03';
+    when undefined_table then
+        -- The type was deleted.
+        null;
+end
+$$;
+
+comment on function pgsim.leave_type(bigint) is
+    'Tries to be alone with the vectors of the type that a slice searched, until the transaction ends.';
+
 create or replace function pgsim.define_neighbourhood(
     slice bigint, kind bigint, combine text, min_score float8, max_score float8, exclude_anchors boolean, live boolean,
     anchor_rows text[], anchor_vectors text[], positives int, cause text
@@ -119,15 +148,8 @@ declare
     );
 begin
     perform pgsim.sweep_slices();
-    -- Who still writes vectors of the former type takes what it finds for rows of this slice.
     if former <> kind then
-        -- Nor may who truncates its vectors, which is no writer that can be stopped, take out what is kept from now on.
-        if to_regclass('pgsim.embedding_' || former) is not null then
-            execute format('lock table pgsim.%I in access share mode', 'embedding_' || former);
-        end if;
-        if not pgsim.stop_writers(former) then
-            raise exception 'vectors of the embedding type that the slice searches are being written' using errcode = '55P03';
-        end if;
+        perform pgsim.leave_type(former);
     end if;
     perform pgsim.mark_edit(kind);
     insert into pgsim.slice_neighbourhood

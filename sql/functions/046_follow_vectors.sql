@@ -28,10 +28,25 @@ $$;
 comment on function pgsim.guard_anchors(bigint, text[]) is
     'Refuses that anchors of slices are left without a vector of an embedding type.';
 
+-- Statement triggers are told of rows by their place, which a merge can change unseen: the server shows its updates that move
+-- a row to another type as deletions and insertions, to the triggers of those alone, and takes the new ids of others from
+-- rows that it has inserted before. A row trigger is told the truth.
+create or replace function pgsim.keep_place() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'the vector of data row "%" cannot go over to another %', old.data_row_id,
+        case when old.embedding_type_id = new.embedding_type_id then 'data row' else 'embedding type' end
+        using errcode = 'PS004', hint = 'delete it, and insert it there';
+end
+$$;
+
+comment on function pgsim.keep_place() is 'Trigger: refuses that a vector goes over to another data row or embedding type.';
+
 -- For every statement that writes vectors, named through the parent or a partition, directly or by a cascade. What a
--- statement wrote is known by id; the vectors are read anew, since other triggers may have gone on from there. Of a merge
--- into the parent not even the ids are: once it has inserted a row, the server shows that one as the new state of rows
--- that it updates afterwards. Their ids of before are right, and all there is to know, unless a row got another id.
+-- statement wrote is known by id, of an update by that of before; the vectors are read anew, since other triggers may have
+-- gone on from there, and since a merge is shown inserted rows as the new state of those that it updates.
 create or replace function pgsim.follow_vectors() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -43,9 +58,7 @@ declare
     kind_id bigint;
     slices bigint[];
     moved bigint[];
-    moved_by text;
     anchors text[];
-    hidden boolean;
     -- Without it one may see a vector that another session deleted beside the one that took its place.
     whole boolean := pgsim.sees_all();
     touched text;
@@ -59,12 +72,8 @@ begin
         kinds := array[substr(tg_table_name, length('embedding_') + 1)::bigint];
     elsif tg_op = 'INSERT' then
         kinds := array(select distinct w.embedding_type_id from new_vectors w order by 1);
-    elsif tg_op = 'DELETE' then
-        kinds := array(select distinct w.embedding_type_id from old_vectors w order by 1);
     else
-        kinds := array(
-            select w.embedding_type_id from old_vectors w union select w.embedding_type_id from new_vectors w order by 1
-        );
+        kinds := array(select distinct w.embedding_type_id from old_vectors w order by 1);
     end if;
     foreach kind_id in array kinds loop
         perform pgsim.join_writers(kind_id);
@@ -96,22 +105,15 @@ begin
                     join pgsim.slice_vector v on v.data_row_id = w.data_row_id
                     where w.embedding_type_id = kind_id and v.slice_id = any(slices)
                 );
-                hidden := false;
             else
                 anchors := array(
                     select v.data_row_id
-                    from (select * from old_vectors union all select * from new_vectors) w
+                    from old_vectors w
                     join pgsim.slice_vector v on v.data_row_id = w.data_row_id
                     where w.embedding_type_id = kind_id and v.slice_id = any(slices)
                 );
-                hidden := exists (
-                    select w.data_row_id from old_vectors w where w.embedding_type_id = kind_id
-                    except
-                    select w.data_row_id from new_vectors w where w.embedding_type_id = kind_id
-                );
             end if;
             moved := '{}';
-            moved_by := 'anchor';
             if anchors <> '{}' then
                 execute format(
                     'select array(select distinct v.slice_id from pgsim.slice_vector v'
@@ -120,23 +122,13 @@ begin
                     ' and e.vector operator(@vector@.<>) v.vector order by 1)', 'embedding_' || kind_id
                 ) into moved using slices, anchors;
             end if;
-            if hidden then
-                execute format(
-                    'select exists (select from old_vectors w where w.embedding_type_id = $1'
-                    ' and not exists (select from pgsim.%I e where e.data_row_id = w.data_row_id))', 'embedding_' || kind_id
-                ) into hidden using kind_id;
-                if hidden then
-                    moved := slices;
-                    moved_by := 'vector';
-                end if;
-            end if;
             if moved <> '{}' and current_setting('pgsim.fill_later', true) = 'on' then
                 -- A long transaction would keep other writers of the type waiting.
-                update pgsim.slice_neighbourhood b set state = 'stale', cause = moved_by
+                update pgsim.slice_neighbourhood b set state = 'stale', cause = 'anchor'
                 where b.slice_id = any(moved) and b.embedding_type_id = kind_id and b.state = 'kept';
             elsif moved <> '{}' then
                 perform pgsim.mark_edit(kind_id);
-                perform pgsim.refill_slices(kind_id, moved, moved_by);
+                perform pgsim.refill_slices(kind_id, moved, 'anchor');
             end if;
             -- Both may have waited for edits of these slices.
             slices := array(
@@ -147,12 +139,9 @@ begin
             );
             continue when slices = '{}';
         end if;
-        touched := case tg_op
-            when 'INSERT' then 'select w.data_row_id, w.embedding_type_id from new_vectors w'
-            when 'DELETE' then 'select w.data_row_id, w.embedding_type_id from old_vectors w'
-            else 'select w.data_row_id, w.embedding_type_id from new_vectors w'
-                ' union select w.data_row_id, w.embedding_type_id from old_vectors w'
-        end;
+        touched := format(
+            'select w.data_row_id, w.embedding_type_id from %I w', case tg_op when 'INSERT' then 'new_vectors' else 'old_vectors' end
+        );
         found := pgsim.match_query(
             kind,
             format(
@@ -272,6 +261,18 @@ begin
         );
         execute format('comment on trigger %I on %s is %L', 'follow_' || event, target, 'Keeps slices exact.');
     end loop;
+    -- Partitions take these from the parent. A row that changes its partition fires nothing after; what else changes a
+    -- row's id comes before.
+    if target = 'pgsim.embedding'::regclass and not exists (
+        select from pg_trigger t where t.tgrelid = target and t.tgname = 'keep_row'
+    ) then
+        create trigger keep_type before update on pgsim.embedding
+        for each row when (old.embedding_type_id <> new.embedding_type_id) execute function pgsim.keep_place();
+        create trigger keep_row after update on pgsim.embedding
+        for each row when (old.data_row_id <> new.data_row_id) execute function pgsim.keep_place();
+        comment on trigger keep_type on pgsim.embedding is 'A vector stays one of its embedding type.';
+        comment on trigger keep_row on pgsim.embedding is 'A vector stays one of its data row.';
+    end if;
 end
 $$;
 

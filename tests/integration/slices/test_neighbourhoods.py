@@ -83,7 +83,6 @@ ROADS: dict[str, tuple[str, list[int]]] = {
         f" insert into pgsim.embedding {COLUMNS} select %(kind)s, 1, data_row_id, '{level(20)}' from gone",
         [10, 17, 18, 19, 20, 21, 22, 23, 30],
     ),
-    "another row": ("update {} set data_row_id = 'r50' where data_row_id = 'r8'", [7, 9, 10, 11, 12, 13, 50]),
     "delete": ("delete from {} where data_row_id in ('r8', 'r30')", [7, 9, 10, 11, 12, 13]),
     "merge": (
         f"merge into {{}} e using (values ('r8'), ('r9'), ('r50')) x (id) on e.data_row_id = x.id"
@@ -97,12 +96,6 @@ ROADS: dict[str, tuple[str, list[int]]] = {
         f" when matched then update set vector = '{level(20)}'"
         f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(19)}')",
         [9, 10, 17, 18, 19, 20, 21, 22, 23, 50, 51],
-    ),
-    "merge to another row after an insert": (
-        "merge into {} e using (values ('r50'), ('r8')) x (id) on e.data_row_id = x.id"
-        " when matched then update set data_row_id = 'r52'"
-        f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(30)}')",
-        [7, 9, 10, 11, 12, 13, 52],
     ),
 }  # fmt: skip
 
@@ -188,13 +181,50 @@ def test_truncate(catalog: Catalog, conn: Plain, line: int, table: str) -> None:
     assert members(conn, 'ws_default."of a vector"') == kept(conn) == []
 
 
-def test_a_vector_that_moves_to_another_type(catalog: Catalog, conn: Plain, line: int) -> None:
+MOVES = {
+    "to another row": "update {} set data_row_id = 'r50' where data_row_id = 'r8'",
+    "to another type": "update {} set embedding_type_id = %(other)s where data_row_id = 'r8'",
+    "merged to another row": (
+        "merge into {} e using (values ('r50'), ('r8')) x (id)"
+        " on e.data_row_id = x.id and e.embedding_type_id = %(kind)s"
+        " when matched then update set data_row_id = 'r51'"
+        f" when not matched then insert {COLUMNS} values (%(kind)s, 1, x.id, '{level(30)}')"
+    ),
+    # Statement triggers hear nothing of it.
+    "merged to another type": (
+        "merge into {} e using (values ('r8')) x (id) on e.data_row_id = x.id and e.embedding_type_id = %(kind)s"
+        " when matched then update set embedding_type_id = %(other)s"
+    ),
+    "merged with its anchor": (
+        "merge into {} e using (values ('r10')) x (id) on e.data_row_id = x.id and e.embedding_type_id = %(kind)s"
+        " when matched then update set embedding_type_id = %(other)s"
+    ),
+}
+
+
+@pytest.mark.parametrize("table", ["embedding", "partition"])
+@pytest.mark.parametrize("move", MOVES)
+def test_a_vector_stays_where_it_is(catalog: Catalog, conn: Plain, line: int, move: str, table: str) -> None:
     other = catalog.embeddings.create("other", 8, score_half=8, score_power=1)
-    other.add([f"r{i}" for i in range(20, 40)], np.full((20, 8), 99.0))
-    catalog.slices.create("there", Request.of([[9.0] * 8], embedding="other", score=(0.9, 1)))
-    conn.execute("update pgsim.embedding set embedding_type_id = %s where data_row_id = 'r9'", (other.id,))
-    assert members(conn) == [7, 8, 10, 11, 12, 13]
-    assert members(conn, "ws_default.there") == [9]
+    target = sql.Identifier("pgsim", "embedding" if table == "embedding" else f"embedding_{line}")
+    values = {"kind": line, "other": other.id}
+    with pytest.raises(psycopg.Error, match="cannot go over to another"):
+        conn.execute(sql.SQL(MOVES[move]).format(target), values)  # type: ignore[arg-type]
+    assert members(conn) == kept(conn) == START
+
+
+def test_a_vector_that_a_trigger_moves(conn: Plain, line: int) -> None:
+    conn.execute(
+        "create function public.elsewhere() returns trigger language plpgsql as $$ begin"
+        " new.data_row_id := 'r50'; return new; end $$"
+    )
+    conn.execute(
+        f"create trigger z before update on pgsim.embedding_{line}"
+        " for each row execute function public.elsewhere()".encode()
+    )
+    with pytest.raises(psycopg.Error, match='"r8" cannot go over to another data row'):
+        conn.execute("update pgsim.embedding set vector = vector where data_row_id = 'r8'")
+    assert members(conn) == kept(conn) == START
 
 
 def test_other_triggers_that_go_on_from_there(conn: Plain, line: int) -> None:
@@ -433,7 +463,7 @@ def test_a_slice_leaves_a_type_that_is_being_truncated(
     catalog.slices.update("near", Request.of([[10.0] * 8], embedding="line", score=(0.24, 1)))
     with psycopg.connect(database_url) as beside:
         with catalog.db.transaction() as editor:
-            target = Request.of(["r11"], embedding="other", score=(0.24, 1))
+            target = Request.of([[11.0] * 8], embedding="other", score=(0.24, 1))
             definition = settle(editor, catalog.workspace, *read_condition(target))
             change(editor, catalog.workspace, catalog.slices.get("near"), definition)
 
@@ -450,8 +480,12 @@ def test_a_slice_leaves_a_type_that_is_being_truncated(
             else:
                 pytest.fail("who truncates does not wait")
         thread.join()
-    assert members(conn) == kept(conn) == [8, 9, 10, 11, 12, 13, 14]
-    assert catalog.slices.get("near").kept
+        assert members(conn) == kept(conn) == [8, 9, 10, 11, 12, 13, 14]
+        assert catalog.slices.get("near").kept
+        beside.execute(f"truncate pgsim.embedding_{other.id}".encode())
+        with pytest.raises(BusyError):
+            catalog.slices.update("near", Request.of([[10.0] * 8], embedding="line", score=(0.24, 1)))
+        beside.rollback()
 
 
 def test_an_anchor_that_is_stored_anew_is_held(catalog: Catalog, database_url: str, conn: Plain, line: int) -> None:

@@ -147,20 +147,12 @@ def test_anchors_stay(catalog: Catalog, conn: Plain, vectors: Any) -> None:
         "delete from pgsim.embedding",
         f"truncate pgsim.embedding_{kind}",
         "truncate pgsim.embedding",
-        "update pgsim.embedding set data_row_id = 'r30' where data_row_id = 'r1'",
-        f"update pgsim.embedding_{kind} set data_row_id = 'r30' where data_row_id = 'r1'",
     ):
         with pytest.raises(psycopg.Error) as error:
             conn.execute(statement.encode())
-        if "r30" not in statement:  # that one may also meet the key of r30's own vector
-            assert error.value.sqlstate == "PS002", statement
-            assert "one" in str(error.value), statement
-            assert "two" in str(error.value) or "'r1'" not in statement
-    conn.execute("delete from pgsim.embedding where data_row_id = 'r30'")
-    for table in ("pgsim.embedding", f"pgsim.embedding_{kind}"):
-        with pytest.raises(psycopg.Error, match="one, two") as error:
-            conn.execute(f"update {table} set data_row_id = 'r30' where data_row_id = 'r1'".encode())
-        assert error.value.sqlstate == "PS002"
+        assert error.value.sqlstate == "PS002", statement
+        assert "one" in str(error.value), statement
+        assert "two" in str(error.value) or "'r1'" not in statement
     with pytest.raises(psycopg.Error):
         conn.execute("truncate pgsim.data_row cascade")
     with pytest.raises(psycopg.Error):

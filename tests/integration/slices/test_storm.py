@@ -269,7 +269,7 @@ class Session:
             return
         writers: list[Callable[[], None]] = [
             self.insert, self.copy, self.upsert, self.update, self.update, self.delete, self.delete_rows,
-            self.move_anchor, self.replace, self.swap, self.truncate, self.metadata, self.merge,
+            self.move_anchor, self.replace, self.truncate, self.metadata, self.merge, self.merge,
         ]  # fmt: skip
         self._try(*self.random.choices(writers, k=self.random.choice([1, 1, 1, 2, 3])))
 
@@ -414,16 +414,6 @@ class Session:
                 " select %(kind)s, 1, x.id, x.vector::vector"
                 " from unnest(%(ids)s::text[], %(vectors)s::text[]) x (id, vector) join gone g on g.data_row_id = x.id",
             )  # fmt: skip
-
-    def swap(self) -> None:
-        """A vector goes to another row, or to another type."""
-        kind, other = self.kind(), self.kind()
-        first, second = f"r{self.random.randrange(ROWS)}", f"r{self.random.randrange(ROWS)}"
-        self.conn.execute(
-            "update pgsim.embedding set data_row_id = %s, embedding_type_id = %s"
-            " where data_row_id = %s and embedding_type_id = %s",
-            (second, other, first, kind),
-        )
 
     def truncate(self) -> None:
         if self.random.random() < 0.1:
