@@ -26,15 +26,17 @@ if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
     from pgsim.db.engine import Database
 
-#: Settings that are tried in turn; pgvector's largest is 1000. Fewer than 40 are hardly faster (0.44 ms against 0.47 at
-#: 50,000 x 512), and where clusters lie far apart some walks end in the wrong one, which so few anchors do not show.
+#: Settings that are tried in turn; pgvector's largest is 1000. Fewer than 40 are hardly faster: 0.44 ms against 0.47 at
+#: 50,000 x 512.
 _EF_SEARCH: Final = (40, 60, 80, 100, 140, 200, 300, 400, 700, 1000)
-#: Rows asked for, and from how many anchors: more where each tells less.
+#: Rows asked for, and from how many anchors they are compared with the truth: more where each tells less.
 _LIMITS: Final = {10: 48, 100: 24}
 _ANCHORS: Final = max(_LIMITS.values())
-#: How many times as many where those leave open whether a setting meets the target: of 1,000,000 clustered vectors one
-#: walk in a hundred ended in the wrong cluster, and a single such anchor among 48 cost ten times the setting.
-_MORE: Final = 4
+#: Anchors of which it is only asked whether a walk gets there: one in so many vectors, within these bounds. A walk
+#: takes a millisecond or two; to 1,000 of 200,000 vectors they take a fortieth of the build.
+_WALKED: Final = 200
+_LEAST_WALKED: Final = 150
+_MOST_WALKED: Final = 2000
 #: Settings are tried up to this recall, for searches that ask for more than the target.
 _NEARLY_ALL: Final = 0.999
 #: Of the walks whose reach bounds the truth; a wider one only spares a few rows of it.
@@ -70,8 +72,11 @@ def candidates_of(limit: int, *, filtered: bool = False) -> int:
 def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> dict[str, Any]:
     """Find the least ``ef_search`` whose mean recall meets the target, and time it.
 
-    The truth is the exact answer for a sample of the type's own vectors. Where no setting meets the target, none is
-    among the result, and the type is to be searched exactly.
+    The truth is the exact answer for a sample of the type's own vectors. Walks that get to the right place miss a row
+    now and then, which a few anchors tell; others end in the wrong place and miss all of them. Those are rare, one in
+    some hundred where clusters lie far apart, and so told by many anchors: a walk that got there has met the anchor
+    itself, which needs no truth to compare with. Where no setting meets the target, none is among the result, and the
+    type is to be searched exactly.
 
     Parameters
     ----------
@@ -85,10 +90,10 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     Returns
     -------
     dict
-        How the index was built, ``target``, ``measured_at``, ``measured_vectors`` and ``measured_anchors``;
-        ``ef_search_10`` and ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...``; ``scan_us``: microseconds
-        of an exact scan for each vector; and ``measured``: every setting that was tried. A compact index compares
-        ``ef_search`` candidates exactly.
+        How the index was built, ``target``, ``measured_at``, ``measured_vectors`` and ``measured_anchors`` (all that
+        were walked to); ``ef_search_10`` and ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...``;
+        ``scan_us``: microseconds of an exact scan for each vector; and ``measured``: every setting that was tried. A
+        compact index compares ``ef_search`` candidates exactly.
     """
     settings: dict[str, Any] = {key: kind.search_settings[key] for key in _BUILT if key in kind.search_settings}
     settings["target"] = target
@@ -96,23 +101,20 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     with db.autocommit() as conn:
         row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
         count = int(row[0]) if row is not None else 0
-        anchors = sample(conn, kind, count, min(count, _MORE * _ANCHORS), seed=2)
+        walked = min(max(count // _WALKED, _LEAST_WALKED), _MOST_WALKED)
+        anchors = sample(conn, kind, count, min(count, _ANCHORS + walked), seed=2)
+        compared, missed = anchors[:_ANCHORS], list(anchors[_ANCHORS:])
         scan = partial(_exact_distances, conn, kind, max(_LIMITS))
-        _, scan_ms = _timed(scan, anchors[:_ANCHORS], least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
+        _, scan_ms = _timed(scan, compared, least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
-        truths: list[NDArray[np.float64]] = []
-        for times in (1, _MORE):
-            db.set_session(conn, {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(_TRUTH_EF)})
-            while len(truths) < min(times * _ANCHORS, len(anchors)):
-                truths += _truths(conn, kind, anchors[len(truths) :][:_ANCHORS])
-            tried = {
-                limit: _measure(db, conn, kind, limit, anchors[: times * searches], truths, target)
-                for limit, searches in _LIMITS.items()
-            }
-            if not any(doubtful for _, doubtful in tried.values()):
-                break
-        settings["measured_anchors"] = len(truths)
-        settings["measured"] = {str(limit): steps for limit, (steps, _) in tried.items()}
+        db.set_session(conn, {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(_TRUTH_EF)})
+        truths = _truths(conn, kind, compared)
+        measured: dict[str, list[tuple[int, float, float]]] = {}
+        for limit, searches in _LIMITS.items():
+            steps, missed = _measure(db, conn, kind, limit, compared[:searches], truths, len(anchors), missed, target)
+            measured[str(limit)] = steps
+        settings["measured_anchors"] = len(anchors)
+        settings["measured"] = measured
     for limit, steps in settings["measured"].items():
         settings[f"recall_{limit}"] = next((step[1] for step in steps if step[1] >= target), steps[-1][1])
     found = cheapest(settings["measured"], target)
@@ -149,30 +151,67 @@ def _measure(
     conn: Connection[Any],
     kind: EmbeddingType,
     limit: int,
-    anchors: Any,
-    truths: list[Any],
+    compared: NDArray[np.float32],
+    truths: list[NDArray[np.float64]],
+    count: int,
+    missed: list[NDArray[np.float32]],
     target: float,
-) -> tuple[list[tuple[int, float, float]], bool]:
+) -> tuple[list[tuple[int, float, float]], list[NDArray[np.float32]]]:
     """Recall and median time of one setting after the other, until one finds nearly all.
 
-    Also whether more anchors might let a lesser setting meet the target than these do.
+    Of ``count`` anchors those in ``compared`` have a truth. Of the others, those in ``missed`` were not met yet; who
+    was met with a lesser setting is with all that follow. Returns also who was not with the first one.
     """
-    steps, doubtful = [], False
+    walked = count - len(truths)
+    steps: list[tuple[int, float, float]] = []
+    first = missed
     for ef_search in _EF_SEARCH:
         if not kind.indexed.ordered and ef_search < limit:
             continue
         db.set_session(conn, {"hnsw.ef_search": str(ef_search)})
-        answers, walk_ms = _timed(partial(_index_distances, conn, kind, limit + 1, ef_search), anchors)
-        # Without the anchor itself, which nearly every walk finds.
-        shares = [share_found(found[1:], truth[1 : limit + 1]) for found, truth in zip(answers, truths, strict=False)]
-        mean, spread = (float(np.mean(shares)), float(np.std(shares))) if shares else (1.0, 0.0)
-        # Less one standard error, since a few anchors stand for all.
-        recall = mean - spread / math.sqrt(max(len(shares), 1))
-        doubtful |= recall < target <= mean
+        walk = partial(_index_distances, conn, kind, limit + 1, ef_search)
+        answers, walk_ms = _timed(walk, compared)
+        missed = [anchor for anchor in missed if not _got_there(walk(anchor))]
+        first = first if steps else missed
+        # Without the anchor itself.
+        shares = np.array(
+            [share_found(found[1:], truth[1 : limit + 1]) for found, truth in zip(answers, truths, strict=False)]
+        )
+        there = np.array([_got_there(found) for found in answers], dtype=bool)
+        arrived = (there.sum() + walked - len(missed)) / max(len(there) + walked, 1)
+        recall = _sure_mean(shares[there], shares[~there], float(arrived), len(there) + walked)
         steps.append((ef_search, round(recall, 4), round(walk_ms, 4)))
         if recall >= max(target, _NEARLY_ALL):
             break
-    return steps, doubtful
+    return steps, first
+
+
+def _got_there(found: NDArray[np.float64]) -> bool:
+    """Whether a walk has met the anchor itself."""
+    return len(found) > 0 and bool(found[0] <= _ITSELF * found[-1])
+
+
+def _sure_mean(there: NDArray[np.float64], elsewhere: NDArray[np.float64], arrived: float, walks: int) -> float:
+    """Mean recall, less its standard error: a few anchors stand for all.
+
+    Parameters
+    ----------
+    there, elsewhere : ndarray of float
+        Recall of walks that met their anchor, and of those that did not.
+    arrived : float
+        The share of walks that met theirs.
+    walks : int
+        How many that is a share of.
+    """
+    if len(there) + len(elsewhere) == 0:
+        return 1.0
+    mean = float(there.mean()) if len(there) else 0.0
+    # Nothing is known of the others where none of them was compared.
+    worse = float(elsewhere.mean()) if len(elsewhere) else 0.0
+    variance = arrived * (1 - arrived) / walks * (mean - worse) ** 2
+    for shares, weight in ((there, arrived), (elsewhere, 1 - arrived)):
+        variance += weight**2 * float(np.var(shares)) / len(shares) if len(shares) else 0.0
+    return arrived * mean + (1 - arrived) * worse - math.sqrt(variance)
 
 
 def is_stale(kind: EmbeddingType, count: int) -> bool:

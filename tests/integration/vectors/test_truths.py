@@ -32,19 +32,30 @@ def test_one_pass_finds_the_exact_distances(catalog: Catalog, metric: str) -> No
         np.testing.assert_allclose(truth, np.sort(exact)[: len(truth)], atol=1e-5)
 
 
-def test_a_doubtful_setting_is_measured_from_more_anchors(catalog: Catalog) -> None:
-    vectors = np.random.default_rng(4).normal(size=(3000, 24)).astype(np.float32)
+def test_walks_that_end_elsewhere_are_counted(catalog: Catalog) -> None:
+    """Clusters far apart: one walk in some never gets to its own, which few anchors would hardly tell."""
+    rng = np.random.default_rng(4)
+    vectors = np.repeat(rng.normal(size=(600, 8)) * 30, 20, axis=0) + rng.normal(size=(12_000, 8))
+    vectors = vectors.astype(np.float32)
     names = [f"r{i}" for i in range(len(vectors))]
     catalog.rows.add({"id": name, "asset_type": "text"} for name in names)
-    space = catalog.embeddings.create("thin", 24)
-    space.add(names, vectors)
-    space.build(m=4, ef_construction=16)
-    plain = space.find_settings(0.2)
-    assert plain["measured_anchors"] == 48
-    ef_search, bound, _ = plain["measured"]["10"][0]
-    assert 0.3 < bound < 0.95
-    # Just above what is sure: the mean meets it, what it may be off by does not.
-    doubtful = space.find_settings(bound + 0.0002)
-    assert 120 < doubtful["measured_anchors"] < 300
-    assert doubtful["measured"]["10"][0][0] == ef_search
-    assert doubtful["measured"]["10"][0][1] != bound
+    space = catalog.embeddings.create("far", 8)
+    space.add(names, vectors, build_index=False)
+    space.build(m=6, ef_construction=32)
+    found = space.find_settings()
+    assert 150 < found["measured_anchors"] < 250
+    ef_search, measured, _ = found["measured"]["10"][0]
+    shares, arrived = [], []
+    with catalog.db.autocommit() as conn:
+        catalog.db.set_session(conn, {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(ef_search)})
+        for anchor in vectors[::8]:
+            walked = recall._index_distances(conn, space.kind, 11, ef_search, anchor)
+            truth = np.sort(np.abs(vectors - anchor).sum(axis=1))[:11]
+            shares.append(recall.share_found(walked[1:], truth[1:]))
+            arrived.append(recall._got_there(walked))
+    assert 0.02 < 1 - np.mean(arrived) < 0.4
+    assert np.mean(shares) - 0.2 < measured < np.mean(shares) + 0.1
+    # Who was met stays so with all larger settings.
+    met = [step[1] for step in found["measured"]["10"]]
+    assert met[-1] >= met[0]
+    assert ("ef_search_10" in found) == (max(met) >= 0.99)
