@@ -151,7 +151,7 @@ class Pgsim:
             started = time.perf_counter()
             conn.execute(
                 f"create index bare on pgsim.embedding_{kind.id} using hnsw (({expression}) halfvec_l1_ops)"
-                " with (m = 16, ef_construction = 100)"
+                " with (m = 16, ef_construction = 200)"
             )
             took = time.perf_counter() - started
             conn.execute("drop index pgsim.bare")

@@ -17,7 +17,7 @@ from benchmarks.data import blocks
 if TYPE_CHECKING:
     from benchmarks.data import Data
 
-M, EF_CONSTRUCTION = 16, 100
+M, EF_CONSTRUCTION = 16, 200
 _SPARE = 10
 _EVERY = frozenset({"vector", "row", "range", "filtered", "anchors", "many"})
 

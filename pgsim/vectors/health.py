@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.db.sql import query
-from pgsim.vectors.index import index_name
+from pgsim.vectors.index import EF_CONSTRUCTION_RANGE, index_name
 from pgsim.vectors.recall import is_stale
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
         return Advice("recall", why, f"pgsim recall {name} --apply")
     if kind.index_operand is not None and any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
         why = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
-        m = min(2 * int(settings.get("m", 16)), 100)
-        finer = f"--m {m} --ef-construction {max(200, 2 * m)}" if kind.indexed.ordered else "--kind halfvec"
+        effort = min(2 * int(settings.get("ef_construction", 200)), EF_CONSTRUCTION_RANGE[1])
+        finer = f"--ef-construction {effort}" if kind.indexed.ordered else "--kind halfvec"
         return Advice("build", why, f"pgsim embeddings build {name} {finer}")
     if dead >= _DEAD_ROWS and dead >= _DEAD * vectors:
         why = f"{dead:,} deleted or replaced vectors lie in its way"

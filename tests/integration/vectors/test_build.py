@@ -70,7 +70,7 @@ def walks(catalog: Catalog, space: Space) -> bool:
 def test_settings_are_kept_unless_given(catalog: Catalog, conn: Plain, space: Space) -> None:
     name = f"embedding_{space.id}_hnsw"
     first, options = indexes(conn, space)[name]
-    assert options == ["m=16", "ef_construction=100"]
+    assert options == ["m=16", "ef_construction=200"]
     space.build(m=8, ef_construction=40)
     second, options = indexes(conn, space)[name]
     assert options == ["m=8", "ef_construction=40"]
@@ -362,7 +362,7 @@ def test_health(catalog: Catalog, conn: Plain, names: list[str]) -> None:
     space.apply_settings({**settings, "measured_vectors": 600})
     assert (space.health().advice.do, space.health().advice.command) == ("recall", "pgsim recall h --apply")
     space.apply_settings({key: value for key, value in settings.items() if key != "ef_search_100"})
-    assert space.health().advice.command == "pgsim embeddings build h --m 32 --ef-construction 200"
+    assert space.health().advice.command == "pgsim embeddings build h --ef-construction 400"
     space.apply_settings(settings)
 
     conn.execute("update pgsim.embedding_type set calibration = jsonb_set(calibration, '{vectors}', '100')")

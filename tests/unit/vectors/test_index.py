@@ -84,7 +84,7 @@ def stored(dimensions: int = 512, **settings: int) -> EmbeddingType:
 
 
 def test_a_rebuild_keeps_what_it_is_not_told() -> None:
-    assert Graph.of(stored()) == Graph(IndexKind.COMPACT, 16, 100)
+    assert Graph.of(stored()) == Graph(IndexKind.COMPACT, 16, 200)
     assert Graph.of(stored(m=24, ef_construction=64)) == Graph(IndexKind.COMPACT, 24, 64)
     assert Graph.of(stored(m=24, ef_construction=64), "float32", 40) == Graph(IndexKind.FLOAT32, 40, 80)
     assert Graph.of(stored(), ef_construction=40) == Graph(IndexKind.COMPACT, 16, 40)
