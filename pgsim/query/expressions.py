@@ -36,6 +36,8 @@ class SearchShape:
         Whether there is a cursor; whether ids are left out.
     where : str or None
         Condition over ``data_row r`` as SQL text with bound values.
+    few : bool
+        Whether few rows are known to pass it: their vectors are looked up by a list of ids.
     index_operand : str or None
         The indexed expression, where candidates come from the index.
     index_kind : IndexKind
@@ -58,6 +60,7 @@ class SearchShape:
     paged: bool = False
     excluding: bool = False
     where: str | None = None
+    few: bool = False
     index_operand: str | None = None
     index_kind: IndexKind = IndexKind.HALFVEC
     unindexed_mark: int | None = None

@@ -175,7 +175,7 @@ def prepare(conn: Connection[Any], workspace: Workspace, known: KnownType, reque
         if plan.name != "index" and share * known.vectors <= _FEW_ROWS:
             where, few = compile_where(conn, workspace, request.where, few=True)
             values |= few
-            shape = replace(shape, where=where)
+            shape = replace(shape, where=where, few=True)
     walk, settings = "", {}
     if plan.name == "index":
         walked = replace(

@@ -307,6 +307,10 @@ def test_a_condition_that_few_rows_pass_is_not_planned_anew_each_time(
         hits = shared.search("plain", ["r7"], score=(0, 1), where=where)
     assert {hit.data_row_id for hit in hits} >= {f"r{i}" for i in range(1007, COUNT, 1000)}
     assert hits.plan["name"] == "exact"
+    plan, text = explain(shared, Request.of(["r7"], embedding="plain", score=(0, 1), limit=100, where=where))
+    assert "Index Cond: (data_row_id = ANY" in text, plan
+    counted = shared.search("plain", ["r7"], score=(0, 1), where=where, limit=3, count=True, exclude_anchors=True)
+    assert (counted.total, len(counted)) == (len(hits) - 1, 3)
     with shared.db.autocommit() as conn:
         # The connection that searched last is lent first.
         plans = conn.execute(

@@ -31,6 +31,11 @@ SHAPES: dict[str, tuple[SearchShape, Part]] = {
         SearchShape(7, Metric.L1, 1, farthest=True, excluding=True, where="r.dataset = %(dataset_1)s"),
         "rows",
     ),
+    "few_rows_pass": (
+        SearchShape(7, Metric.L1, 2, farthest=True, excluding=True, where="r.dataset = %(dataset_1)s", few=True),
+        "rows",
+    ),
+    "count_of_few": (SearchShape(7, Metric.L1, 1, where="r.dataset = %(dataset_1)s", few=True), "count"),
     "count": (SearchShape(7, Metric.L1, 2, 1, farthest=True, where="r.dataset = %(dataset_1)s"), "count"),
     "beyond": (SearchShape(7, Metric.L1, 1, farthest=True), "beyond"),
     "before": (SearchShape(7, Metric.L1, 2, closest=True), "before"),
