@@ -15,6 +15,7 @@ from pgsim.errors import InvalidInputError, NotSearchableError
 from pgsim.filters.nodes import Filter
 from pgsim.query.request import Request
 from pgsim.vectors.calibrate import sample
+from pgsim.vectors.truths import beside, share_found
 
 if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
@@ -29,7 +30,7 @@ _Z: Final = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """One kind of search, compared with its exact answer over sampled anchors.
+    """One kind of search, compared with its exact answer over anchors that lie as the type's vectors do.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ def measure(db: Database, searcher: Searcher, kind: EmbeddingType, *, anchors: i
     kind : EmbeddingType
         A searchable type.
     anchors : int
-        Vectors that are drawn to search from.
+        Vectors that are searched from: no rows, which are found more readily, but each beside one that is drawn.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def measure(db: Database, searcher: Searcher, kind: EmbeddingType, *, anchors: i
         raise InvalidInputError(f"{anchors} anchors: at least one is needed")
     with db.transaction() as conn:
         count = count_embeddings(conn, kind)
-        drawn = sample(conn, kind, count, min(count, 4 * anchors), seed=3)[:anchors]
+        drawn = beside(conn, kind, sample(conn, kind, count, min(count, 4 * anchors), seed=3)[:anchors])
         ends = [
             conn.execute(query("id_at").format(partition=kind.partition), {"offset": count * share // 100}).fetchone()
             for share in (40, 41, 50)
@@ -112,10 +113,8 @@ def _compare(searcher: Searcher, kind: EmbeddingType, case: str, drawn: Any, opt
         exact_times.append(exact_spent)
         indexed += found.plan["name"] == "index"
         if len(truth):
-            # By distance, so that ties count.
-            reach = max(float(match.distance or 0) for match in truth) * (1 + 1e-6)
-            near = sum(float(match.distance or 0) <= reach for match in found)
-            shares.append(min(near / len(truth), 1.0))
+            near, nearest = ([float(match.distance or 0) for match in hits] for hits in (found, truth))
+            shares.append(share_found(near, nearest, kind.distance))
             fewest = min(fewest, len(found) / len(truth))
     mean = float(np.mean(shares)) if shares else 1.0
     spread = _Z * float(np.std(shares, ddof=1)) / math.sqrt(len(shares)) if len(shares) > 1 else 0.0

@@ -140,17 +140,18 @@ def create(
             sql.Identifier("pgsim", name), sql.Literal(f"HNSW index of embedding type {kind.id}.")
         )
     )
+    before = kind.search_settings
     settings = {
-        # Of another kind, what was measured means nothing.
-        **(kind.search_settings if graph.kind is kind.indexed else {}),
+        # Of another kind, what was measured means nothing; what it is to meet stays.
+        **(before if graph.kind is kind.indexed else {key: before[key] for key in ("target",) if key in before}),
         "m": graph.m,
         "ef_construction": graph.ef_construction,
         "vectors": expected.rows,
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "build_seconds": round(time.perf_counter() - started, 3),
     }
-    # Without a target it is known that the index is not measured yet.
-    settings.pop("target", None)
+    # Without that it is known that the index is not measured yet.
+    settings.pop("measured_at", None)
     stored = conn.execute(
         query("store_index"),
         {

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.db.sql import query
+from pgsim.limits import DEFAULT_RECALL
+from pgsim.types import IndexKind
 from pgsim.vectors.index import EF_CONSTRUCTION_RANGE, index_name
 from pgsim.vectors.recall import is_stale
 
@@ -135,12 +137,15 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
         return Advice("build", why, f"pgsim embeddings build {name}")
     if kind.index_operand is not None and is_stale(kind, vectors):
         why = "the recall of its index has not been measured since it was built or grew"
-        return Advice("recall", why, f"pgsim recall {name} --apply")
+        target = settings.get("target", DEFAULT_RECALL)
+        wanted = "" if target == DEFAULT_RECALL else f" --target {target:g}"
+        return Advice("recall", why, f"pgsim recall {name}{wanted} --apply")
     if kind.index_operand is not None and any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
         why = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
-        effort = min(2 * int(settings.get("ef_construction", 200)), EF_CONSTRUCTION_RANGE[1])
-        finer = f"--ef-construction {effort}" if kind.indexed.ordered else "--kind halfvec"
-        return Advice("build", why, f"pgsim embeddings build {name} {finer}")
+        better = _better(kind)
+        if better is None:
+            return Advice("nothing", f"{why}, and no other index would do better")
+        return Advice("build", why, f"pgsim embeddings build {name} {better}")
     if dead >= _DEAD_ROWS and dead >= _DEAD * vectors:
         why = f"{dead:,} deleted or replaced vectors lie in its way"
         return Advice("vacuum", why, f'pgsim db psql -- -c "vacuum analyze pgsim.embedding_{kind.id}"')
@@ -149,3 +154,12 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
         why = f"its scores were calibrated on {measured:,} vectors; a new calibration moves what a score means"
         return Advice("calibrate", why, f"pgsim embeddings calibrate {name}")
     return Advice("nothing", "all is well")
+
+
+def _better(kind: EmbeddingType) -> str | None:
+    """Name the option of a build that finds more than the index does; None where there is none."""
+    effort, most = int(kind.search_settings.get("ef_construction", 200)), EF_CONSTRUCTION_RANGE[1]
+    if kind.indexed.ordered and effort < most:
+        return f"--ef-construction {min(2 * effort, most)}"
+    finer = {IndexKind.COMPACT: IndexKind.HALFVEC, IndexKind.HALFVEC: IndexKind.FLOAT32}.get(kind.indexed)
+    return f"--kind {finer}" if finer is not None and kind.dimensions <= finer.max_dimensions else None

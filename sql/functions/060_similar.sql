@@ -116,7 +116,12 @@ begin
     end if;
     ef_search := case
         when candidates <= short_walk then ef_10
-        else least(greatest(ef_10, ceil(ef_100 * greatest(candidates / long_walk, 1))), 1000)
+        else least(
+            greatest(
+                ef_10, ceil(ef_100 * greatest(candidates / long_walk, 1)),
+                case when candidates < long_walk then ceil(1.5 * candidates) end
+            ), 1000
+        )
     end;
     return next;
 end

@@ -127,9 +127,10 @@ from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner
 where c.oid = %(partition)s::regclass;
 
 -- name: store_search_settings
+-- Of the index that they were measured of; every index has another mark.
 update pgsim.embedding_type
-set search_settings = %(settings)s
-where id = %(embedding_type_id)s;
+set search_settings = (search_settings - %(found)s::text[]) || %(settings)s
+where id = %(embedding_type_id)s and unindexed_mark is not distinct from %(mark)s;
 
 -- name: largest_norm
 -- An upper bound of the largest magnitude, at a fraction of the cost of looking at every number.

@@ -143,7 +143,7 @@ def test_the_choice_of_a_plan(conn: psycopg.Connection[Any]) -> None:
         grid = list(
             itertools.product(
                 (0, 1000, 2999, 3000, 3500, 60_000, 2_000_000),
-                (None, 1, 10, 11, 100, 500, 989, 2000),
+                (None, 1, 10, 11, 60, 99, 100, 500, 989, 2000),
                 (1, 3, 20),
                 ("nearest", "mean", "centroid"),
                 ((0.0, math.inf), (0.0, 0.0), (0.0, 7.0), (0.0, 10.0), (0.0, 33.0), (1.0, 10.0)),

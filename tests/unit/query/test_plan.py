@@ -39,7 +39,10 @@ def test_a_large_type_goes_through_the_index() -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "ef_search"),
-    [(1, 40), (10, 40), (11, 120), (100, 120), (500, 597), (800, 954), (900, 1000), (9000, 1000)],
+    [
+        *((1, 40), (10, 40), (11, 120), (60, 120), (80, 152), (98, 186), (99, 188), (100, 120)),
+        *((500, 597), (800, 954), (900, 1000), (9000, 1000)),
+    ],
 )
 def test_ef_search_follows_the_limit(wanted: int, ef_search: int) -> None:
     plan = choose(replace(LARGE, wanted=wanted))
