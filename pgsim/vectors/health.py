@@ -140,12 +140,12 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
         target = settings.get("target", DEFAULT_RECALL)
         wanted = "" if target == DEFAULT_RECALL else f" --target {target:g}"
         return Advice("recall", why, f"pgsim recall {name}{wanted} --apply")
+    well = "all is well"
     if kind.index_operand is not None and any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
-        why = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
+        well = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
         better = _better(kind)
-        if better is None:
-            return Advice("nothing", f"{why}, and no other index would do better")
-        return Advice("build", why, f"pgsim embeddings build {name} {better}")
+        if better is not None:
+            return Advice("build", well, f"pgsim embeddings build {name} {better}")
     if dead >= _DEAD_ROWS and dead >= _DEAD * vectors:
         why = f"{dead:,} deleted or replaced vectors lie in its way"
         return Advice("vacuum", why, f'pgsim db psql -- -c "vacuum analyze pgsim.embedding_{kind.id}"')
@@ -153,11 +153,14 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
     if measured and vectors >= _CALIBRATION_GROWTH * measured:
         why = f"its scores were calibrated on {measured:,} vectors; a new calibration moves what a score means"
         return Advice("calibrate", why, f"pgsim embeddings calibrate {name}")
-    return Advice("nothing", "all is well")
+    return Advice("nothing", well)
 
 
 def _better(kind: EmbeddingType) -> str | None:
-    """Name the option of a build that finds more than the index does; None where there is none."""
+    """Name the option of a build that may meet the target where the index does not; None where there is none."""
+    # No sample makes certain.
+    if kind.search_settings["target"] >= 1:
+        return None
     effort, most = int(kind.search_settings.get("ef_construction", 200)), EF_CONSTRUCTION_RANGE[1]
     if kind.indexed.ordered and effort < most:
         return f"--ef-construction {min(2 * effort, most)}"
