@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from pgsim.types import Combine, Order
-from pgsim.vectors.recall import candidates_of, cheapest
+from pgsim.vectors.recall import EXACT_BELOW, candidates_of, cheapest
 
 #: pgvector's largest ``ef_search``.
 MAX_EF_SEARCH: Final = 1000
@@ -32,9 +32,6 @@ BETWEEN: Final = 1.5
 RANGE_MARGIN: Final = 1.5
 #: Milliseconds that an answer known to be exact may cost more.
 EXACT_IS_WORTH_MS: Final = 1.0
-#: Fewer vectors are always searched exactly: that takes a millisecond or two, whatever the machine measured while it
-#: was busy with something else.
-EXACT_BELOW: Final = 3000
 #: What an exact scan takes more for each further anchor: the part of it that is arithmetic.
 ANCHOR_SHARE: Final = 0.6
 

@@ -10,7 +10,7 @@ from pgsim.db.sql import query
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.types import IndexKind
 from pgsim.vectors.index import EF_CONSTRUCTION_RANGE, index_name
-from pgsim.vectors.recall import is_stale
+from pgsim.vectors.recall import EXACT_BELOW, is_stale
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -143,7 +143,7 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
     well = "all is well"
     if kind.index_operand is not None and any(f"ef_search_{limit}" not in settings for limit in (10, 100)):
         well = f"no setting of its index meets a recall of {settings['target']:g}: such searches are answered exactly"
-        better = _better(kind)
+        better = _better(kind, vectors)
         if better is not None:
             return Advice("build", well, f"pgsim embeddings build {name} {better}")
     if dead >= _DEAD_ROWS and dead >= _DEAD * vectors:
@@ -156,10 +156,10 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
     return Advice("nothing", well)
 
 
-def _better(kind: EmbeddingType) -> str | None:
+def _better(kind: EmbeddingType, vectors: int) -> str | None:
     """Name the option of a build that may meet the target where the index does not; None where there is none."""
-    # No sample makes certain.
-    if kind.search_settings["target"] >= 1:
+    # No sample makes certain, and a small type is searched exactly in any case.
+    if kind.search_settings["target"] >= 1 or vectors < EXACT_BELOW:
         return None
     effort, most = int(kind.search_settings.get("ef_construction", 200)), EF_CONSTRUCTION_RANGE[1]
     if kind.indexed.ordered and effort < most:

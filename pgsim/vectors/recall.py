@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
     from pgsim.db.engine import Database
 
+#: Fewer vectors are always searched exactly: that takes a millisecond or two, whatever the machine measured while it
+#: was busy with something else.
+EXACT_BELOW: Final = 3000
 #: Settings that are tried in turn; pgvector's largest is 1000. Fewer than 40 are hardly faster: 0.44 ms against 0.47 at
 #: 50,000 x 512.
 _EF_SEARCH: Final = (40, 60, 80, 100, 140, 200, 300, 400, 700, 1000)
@@ -177,8 +180,9 @@ def _measure(
 ) -> list[tuple[int, float, float]]:
     """Recall and time of one setting after the other, until one finds nearly all.
 
-    Of an anchor's walk nothing tells whether it got to the right place. It counts with those that did where the walk to
-    its row does, since only rows tell how many do so: the two parts are then weighed by what they are parts of.
+    A walk to a row has got to the right place where it meets the row; one to an anchor has not where it finds nothing
+    of the truth, or where that to its row has not. Together they tell how many walks end elsewhere, and each part is
+    weighed by that.
     """
     anchors = drawn.anchors[: _LIMITS[limit]]
     steps: list[tuple[int, float, float]] = []
@@ -196,8 +200,10 @@ def _measure(
         )
         # Again all of them: a larger setting may miss what several batches of a smaller one have met.
         missed = [i for i in drawn.doubtful if not _meets(kind, search(drawn.rows[i]))]
-        elsewhere = np.isin(np.arange(len(anchors)), missed)
-        recall = _sure_mean(shares[~elsewhere], shares[elsewhere], len(missed), len(drawn.rows))
+        lost = shares == 0
+        elsewhere = lost | np.isin(np.arange(len(anchors)), missed)
+        walks = len(drawn.rows) + len(anchors)
+        recall = _sure_mean(shares[~elsewhere], shares[elsewhere], len(missed) + int(lost.sum()), walks)
         steps.append((ef_search, round(recall, 4), round(walk_ms, 4)))
         if recall >= max(target, _NEARLY_ALL) or (not missed and (shares == 1).all()):
             break

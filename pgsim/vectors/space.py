@@ -221,7 +221,7 @@ class Space:
         m : int, optional
             Neighbours of an element in the graph, 2 to 100; 16 at first.
         ef_construction : int, optional
-            Candidates for neighbours, 4 to 1,000 and at least twice ``m``; 100 at first.
+            Candidates for neighbours, 4 to 1,000 and at least twice ``m``; 200 at first.
         progress : callable, optional
             Called with the step (``"calibrate"``, ``"index"``, ``"measure"``), the vectors done and their number.
         note : callable, optional

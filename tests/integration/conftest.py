@@ -41,3 +41,4 @@ def shared(shared_url: str) -> Iterator[Catalog]:
 def small_types_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let searches of small types, too, go through the index where their measured costs say so."""
     monkeypatch.setattr("pgsim.query.plan.EXACT_BELOW", 0)
+    monkeypatch.setattr("pgsim.vectors.health.EXACT_BELOW", 0)

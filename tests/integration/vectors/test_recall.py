@@ -120,11 +120,13 @@ def test_every_setting_is_measured(
             ]
         )
         elsewhere = np.array([search(ef_search, row)[0] > 0.1 for row in rows])
-        missed = elsewhere.mean()
-        there, others = shares[~elsewhere[: len(shares)]], shares[elsewhere[: len(shares)]]
+        walks, ended = len(rows) + len(shares), elsewhere.sum() + (shares == 0).sum()
+        missed = ended / walks
+        among = elsewhere[: len(shares)] | (shares == 0)
+        there, others = shares[~among], shares[among]
         others = others if len(others) >= 5 else np.zeros(1)
-        rare = (elsewhere.sum() + 1) / (len(rows) + 2)
-        error = rare * (1 - rare) / len(rows) * (there.mean() - others.mean()) ** 2
+        rare = (ended + 1) / (walks + 2)
+        error = rare * (1 - rare) / walks * (there.mean() - others.mean()) ** 2
         error += (1 - missed) ** 2 * there.var() / len(there) + missed**2 * others.var() / len(others)
         expected = (1 - missed) * there.mean() + missed * others.mean() - sqrt(error)
         assert kind == "compact" or missed > 0.01
@@ -137,7 +139,9 @@ def test_a_larger_setting_finds_more(measured: dict[str, dict[str, Any]], limit:
     for kind in ("halfvec", "compact"):
         steps = measured[kind]["measured"][str(limit)]
         shares = [step[1] for step in steps]
-        assert all(later > earlier + 0.002 for earlier, later in pairwise(shares)), steps
+        # Of 100, several batches of a small setting may find more than one of the next.
+        compared = pairwise(shares) if limit == 10 else [(shares[0], shares[-1])]
+        assert all(later > earlier + 0.002 for earlier, later in compared), steps
 
 
 def test_a_target_that_nothing_meets_is_stored_without_settings(catalog: Catalog) -> None:
@@ -190,6 +194,13 @@ def test_a_target_survives_a_build(catalog: Catalog, kind: str) -> None:
     assert space.kind.search_settings["measured_at"] >= before
 
 
+def test_a_small_type_needs_no_finer_index(catalog: Catalog) -> None:
+    space = make(catalog)
+    space.apply_settings({**space.find_settings(1.0), "target": 0.9999})
+    assert (space.health().advice.do, space.health().advice.command) == ("nothing", None)
+
+
+@pytest.mark.usefixtures("small_types_walk")
 def test_the_advice_where_no_setting_meets_the_target(catalog: Catalog) -> None:
     """It leads somewhere: a finer graph, then finer values, then nothing more."""
     space = make(catalog)
