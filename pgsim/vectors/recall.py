@@ -38,10 +38,11 @@ _EF_SEARCH: Final = (40, 60, 80, 100, 140, 200, 300, 400, 700, 1000)
 _LIMITS: Final = {10: 96, 100: 48}
 #: Rows of which it is only asked whether a walk gets there: one in so many vectors, within these bounds. A walk takes a
 #: millisecond or two; to 1,000 of 200,000 vectors they take a fortieth of the build. With fewer than 1,000, one that
-#: went wrong by chance would decide.
+#: went wrong by chance would decide; a type that is searched exactly in any case need not wait for them.
 _WALKED: Final = 200
 _LEAST_WALKED: Final = 1000
 _MOST_WALKED: Final = 2000
+_FEW_WALKED: Final = 150
 #: Settings are tried up to this recall, for searches that ask for more than the target.
 _NEARLY_ALL: Final = 0.998
 #: While it is looked for anchors and for the truth.
@@ -127,7 +128,8 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     with db.autocommit() as conn:
         row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
         count = int(row[0]) if row is not None else 0
-        walked = min(max(count // _WALKED, _LEAST_WALKED), _MOST_WALKED)
+        least = _LEAST_WALKED if count >= EXACT_BELOW else _FEW_WALKED
+        walked = min(max(count // _WALKED, least), _MOST_WALKED)
         drawn = _draw(db, conn, kind, sample(conn, kind, count, min(count, walked), seed=2))
         exact = partial(scan, conn, kind, max(_LIMITS))
         _, scan_ms = _timed(exact, drawn.anchors, least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
