@@ -43,7 +43,7 @@ _WALKED: Final = 200
 _LEAST_WALKED: Final = 1000
 _MOST_WALKED: Final = 2000
 _FEW_WALKED: Final = 150
-#: Settings are tried up to this recall, for searches that ask for more than the target.
+#: Settings are tried up to this recall, for searches that ask for more than the target; not where all are exact.
 _NEARLY_ALL: Final = 0.998
 #: While it is looked for anchors and for the truth.
 _TRUTH_EF: Final = 200
@@ -135,7 +135,8 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
         _, scan_ms = _timed(exact, drawn.anchors, least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         settings["measured_anchors"] = len(drawn.rows)
-        settings["measured"] = {str(limit): _measure(db, conn, kind, limit, drawn, target) for limit in _LIMITS}
+        enough = max(target, _NEARLY_ALL) if count >= EXACT_BELOW else target
+        settings["measured"] = {str(limit): _measure(db, conn, kind, limit, drawn, enough) for limit in _LIMITS}
     for limit, steps in settings["measured"].items():
         settings[f"recall_{limit}"] = next((step[1] for step in steps if step[1] >= target), steps[-1][1])
     found = cheapest(settings["measured"], target)
@@ -178,9 +179,9 @@ def _draw(db: Database, conn: Connection[Any], kind: EmbeddingType, rows: NDArra
 
 
 def _measure(
-    db: Database, conn: Connection[Any], kind: EmbeddingType, limit: int, drawn: _Sample, target: float
+    db: Database, conn: Connection[Any], kind: EmbeddingType, limit: int, drawn: _Sample, enough: float
 ) -> list[tuple[int, float, float]]:
-    """Recall and time of one setting after the other, until one finds nearly all.
+    """Recall and time of one setting after the other, until one finds enough.
 
     A walk to a row has got to the right place where it meets the row; one to an anchor has not where it finds nothing
     of the truth, or where that to its row has not. Together they tell how many walks end elsewhere, and each part is
@@ -207,7 +208,7 @@ def _measure(
         walks = len(drawn.rows) + len(anchors)
         recall = _sure_mean(shares[~elsewhere], shares[elsewhere], len(missed) + int(lost.sum()), walks)
         steps.append((ef_search, round(recall, 4), round(walk_ms, 4)))
-        if recall >= max(target, _NEARLY_ALL) or (not missed and (shares == 1).all()):
+        if recall >= enough or (not missed and (shares == 1).all()):
             break
     return steps
 
