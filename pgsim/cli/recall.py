@@ -29,6 +29,8 @@ def recall(
     with state.catalog() as catalog:
         space = catalog.embeddings.get(name)
         state.note(f"comparing {anchors} searches of each kind with their exact answers")
+        if apply:
+            space.keep_landmarks()
         proposed = space.find_settings(target)
         if apply and proposed:
             space.apply_settings(proposed)

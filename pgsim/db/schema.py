@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgsim.db.engine import Database
 
 #: Newest migration; written here so that opening a database need not import Alembic. A test holds the two together.
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 SCHEMA: Final = "pgsim"
 #: Stands in function files for the schema of the extension vector, quoted.
 VECTOR_TOKEN: Final = "@vector@"  # noqa: S105

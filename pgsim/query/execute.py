@@ -10,7 +10,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsim.errors import BusyError, PgsimError
-from pgsim.query.anchors import RowAnchor, labels
+from pgsim.query.anchors import labels
+from pgsim.query.astray import expected_nearest, went_astray
 from pgsim.query.bounds import score
 from pgsim.query.compile import compile_search
 from pgsim.query.expressions import versions
@@ -24,7 +25,6 @@ from pgsim.query.resolve import (
     find_type,
 )
 from pgsim.query.result import Cursor, Hits, Match, Outside
-from pgsim.types import Metric
 from pgsim.vectors.index import can_hold
 
 if TYPE_CHECKING:
@@ -51,15 +51,6 @@ class _Asked:
     request: Request
     prepared: Prepared
     values: dict[str, Any]
-
-    def finds_its_anchors(self, rows: list[Row]) -> bool:
-        """Whether a walk met the rows that it started from, where they belong to the answer; else it lost its way."""
-        request, shape = self.request, self.prepared.shape
-        if around(request) or shape.excluding or shape.where is not None or shape.metric is Metric.COSINE:
-            return True
-        starts = sum(isinstance(anchor, RowAnchor) for anchor in request.anchors)
-        wanted = starts if request.limit is None else min(starts, request.limit)
-        return wanted == 0 or (len(rows) >= wanted and rows[wanted - 1][1] == 0)
 
     def is_few(self, rows: list[Row]) -> bool:
         """Whether an answer is so short that people wonder where the next row lies."""
@@ -214,6 +205,8 @@ class Searcher:
         if around(request):
             values["centroid"] = centroid(kind, walked)
             walked = [values["centroid"]]
+        if prepared.walk:
+            values |= expected_nearest(request, kind, len(walked))
         if prepared.shape.excluding:
             values["excluded"] = list(request.rows)
         if prepared.walk and not all(can_hold(vector, kind.index_scale) for vector in walked):
@@ -226,20 +219,26 @@ class Searcher:
         asked = self._bind(conn, prepared, request)
         if asked.prepared.walk:
             rows = self._walk(conn, asked)
+            astray = went_astray(conn, request, prepared.known.kind, asked.values, rows[0])
+            if astray and (further := prepared.further()) is not None:
+                asked.prepared = further
+                rows = self._walk(conn, asked)
+                astray = went_astray(conn, request, prepared.known.kind, asked.values, rows[0])
             if rows[0][-1] != prepared.known.version:
                 return None
             ended, outside_id, outside_distance = rows[0][3:6]
             found: list[Row] = [row[:3] for row in rows] if rows[0][0] is not None else []
             # The page is full, or all of the range has been seen: every walk went beyond it.
             settled = ended or (request.limit is not None and len(found) > request.limit)
-            if settled and asked.finds_its_anchors(found):
+            if settled and not astray:
                 outside = None
                 if outside_id is not None and asked.is_few(found):
                     outside = Outside(outside_id, score(outside_distance, *prepared.known.kind.constants))
                 elif asked.is_few(found):
                     outside = _nearest_outside(conn, asked)
                 return self._hits(conn, asked, found, outside)
-            asked.prepared = prepared.exactly("the index did not show all that may be in range; finished exactly")
+            why = "the index led elsewhere" if astray else "the index did not show all that may be in range"
+            asked.prepared = prepared.exactly(f"{why}; finished exactly")
         rows = conn.execute(asked.prepared.exact, asked.values, binary=True).fetchall()
         if (rows[0][3] if rows else _versions(conn, asked)) != prepared.known.version:
             return None

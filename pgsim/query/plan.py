@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from pgsim.types import Combine, Order
-from pgsim.vectors.recall import EXACT_BELOW, candidates_of, cheapest
+from pgsim.vectors.settings import EXACT_BELOW, candidates_of, cheapest
 
 #: pgvector's largest ``ef_search``.
 MAX_EF_SEARCH: Final = 1000

@@ -12,7 +12,7 @@ from pgsim.query.bounds import distance_bounds
 from pgsim.query.compile import compile_search
 from pgsim.query.condition import compile_where
 from pgsim.query.expressions import SearchShape
-from pgsim.query.plan import Plan, Shape, choose
+from pgsim.query.plan import MAX_EF_SEARCH, Plan, Shape, choose
 from pgsim.query.result import Cursor
 from pgsim.query.unchanged import named_types
 from pgsim.query.walk import compile_walk
@@ -76,6 +76,15 @@ class Prepared:
     def exactly(self, reason: str) -> Prepared:
         """Return the same search, answered exactly."""
         return replace(self, plan=replace(self.plan, name="exact", reason=reason), walk="")
+
+    def further(self) -> Prepared | None:
+        """Return the same search by the widest walk there is; None where that may cost what an exact answer does."""
+        plan = self.plan
+        wider = MAX_EF_SEARCH / plan.ef_search
+        if wider <= 1 or plan.estimates["index_ms"] * wider > plan.estimates["exact_ms"]:
+            return None
+        plan = replace(plan, ef_search=MAX_EF_SEARCH, reason=f"{plan.reason}; the first walk led elsewhere")
+        return replace(self, plan=plan, settings=_settings(plan))
 
 
 def key(request: Request) -> Key | None:
@@ -187,9 +196,13 @@ def prepare(conn: Connection[Any], workspace: Workspace, known: KnownType, reque
             at_most=plan.at_most,
         )
         walk = compile_walk(walked)
-        settings = {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}
+        settings = _settings(plan)
     until = time.monotonic() + _BELIEVED_SECONDS
     return Prepared(known, shape, plan, compile_search(shape), walk, settings, values, closest, farthest, until, types)
+
+
+def _settings(plan: Plan) -> dict[str, str]:
+    return {"hnsw.ef_search": str(plan.ef_search), "hnsw.iterative_scan": "relaxed_order"}
 
 
 def _share(conn: Connection[Any], known: KnownType, where: str, values: dict[str, Any]) -> float:

@@ -9,6 +9,7 @@ step has enough.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from pgsim.query.expressions import (
     SearchShape,
@@ -24,7 +25,10 @@ from pgsim.query.expressions import (
 )
 from pgsim.query.plan import BEYOND
 from pgsim.vectors.index import covered
-from pgsim.vectors.recall import candidates_of
+from pgsim.vectors.settings import candidates_of
+
+#: Candidates among which the nearest is.
+_FIRST: Final = 20
 
 
 @lru_cache(maxsize=512)
@@ -41,8 +45,9 @@ def compile_walk(shape: SearchShape) -> str:
     str
         Columns ``data_row_id, distance, nearest``; ``ended`` (whether every walk went beyond the range; null
         where that was not needed to fill the page), ``outside_id`` and ``outside_distance`` (the first candidate
-        beyond the range), all three null without a range; and ``version``. Where nothing is found, one row without a
-        ``data_row_id``.
+        beyond the range), all three null without a range; ``astray`` (whether a walk went wrong, as far as its
+        anchor's own row and landmarks tell; null where ``tells_nearest``); and ``version``. Where nothing is found, one
+        row without a ``data_row_id``.
     """
     walks = ["centroid"] if walks_centroid(shape) else [f"p{i}" for i in range(shape.positives)]
     steps, found = [], []
@@ -63,7 +68,8 @@ def compile_walk(shape: SearchShape) -> str:
     listed = ",\n".join(steps)
     return (
         f"with {listed}\n"
-        f"select s.data_row_id, s.distance, {nearest} as nearest,\n    {ended} as ended,\n    {outside}, q.version\n"
+        f"select s.data_row_id, s.distance, {nearest} as nearest,\n    {ended} as ended,\n    {outside},\n"
+        f"    {_astray(shape, walks)} as astray,\n    q.version\n"
         f"from (select {versions(shape)} as version) q\nleft join found s on true{beyond}{join}\n"
         "order by s.distance, s.data_row_id"
     )
@@ -157,3 +163,31 @@ def _ended(shape: SearchShape, walks: int) -> str:
         return ended
     # Not asked where the page is full: the question would make the walks go on.
     return f"case when (select count(*) from found) < {shape.limit} then {ended} end"
+
+
+def tells_nearest(shape: SearchShape) -> bool:
+    """Whether the first row of the answer is the nearest that the only walk met: to look at it costs nothing."""
+    one = shape.positives == 1 or walks_centroid(shape)
+    return one and shape.where is None and not (shape.negatives or shape.excluding or shape.farthest)
+
+
+def _astray(shape: SearchShape, walks: list[str]) -> str:
+    """Print whether a walk met nothing as near as it should have; null where the answer tells how near it came.
+
+    A row that is an anchor is to be met itself; ``own0``, ``own1``, ... are bound for that, infinity for vectors.
+    Beyond the usual distance landmarks are asked.
+    """
+    if tells_nearest(shape):
+        return "null"
+    each = []
+    # An index meets rows by rounded distances, so the nearest is among the first. A compact one knows no order.
+    first = _FIRST if shape.index_kind.ordered else shape.keep
+    for i, anchor in enumerate(walks):
+        each.append(
+            f"(\n        select case\n            when w.distance > %(own{i})s then true\n"
+            f"            when w.distance > %(usual)s"
+            f" then pgsim.astray({shape.embedding_type_id}, %({anchor})b, w.distance)\n"
+            f"            else false\n        end\n"
+            f"        from (select min(x.distance) as distance from (select * from walk{i} limit {first}) x) w\n    )"
+        )
+    return " or ".join(each)

@@ -4,7 +4,7 @@ from pgsim.tables.base import SCHEMA, Base
 from pgsim.tables.batch import Batch, BatchRow, SliceBatch
 from pgsim.tables.cluster import Cluster, ClusteredRow, ClusterRun, SliceClusterRun
 from pgsim.tables.data_row import DataRow
-from pgsim.tables.embedding import Embedding, EmbeddingType, RetiredPartition
+from pgsim.tables.embedding import Embedding, EmbeddingType, Landmark, RetiredPartition
 from pgsim.tables.encoding import EncodingJob
 from pgsim.tables.installation import Installation
 from pgsim.tables.metadata_field import MetadataField
@@ -25,6 +25,7 @@ __all__ = [
     "EmbeddingType",
     "EncodingJob",
     "Installation",
+    "Landmark",
     "MetadataField",
     "RetiredPartition",
     "Slice",

@@ -149,6 +149,27 @@ class Embedding(Base):
     )
 
 
+class Landmark(Base):
+    """A vector by which a search sees that its walk through the index went wrong."""
+
+    __tablename__ = "landmark"
+    __table_args__ = (
+        PrimaryKeyConstraint("embedding_type_id", "data_row_id"),
+        {
+            "comment": "Some vectors of each indexed type, spread over it:"
+            " one nearer than all that a walk found proves it wrong."
+        },
+    )
+
+    embedding_type_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("pgsim.embedding_type.id", ondelete="CASCADE"), comment="The embedding type."
+    )
+    data_row_id: Mapped[str] = mapped_column(Text(collation="C"), comment="The data row.")
+    vector: Mapped[Any] = mapped_column(
+        VECTOR, nullable=False, comment="A copy of its vector, as it was when it was chosen."
+    )
+
+
 class RetiredPartition(Base):
     """The emptied partition of a deleted embedding type, until it can be dropped without anyone waiting."""
 

@@ -10,7 +10,7 @@ from pgsim.db.sql import query
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.types import IndexKind
 from pgsim.vectors.index import EF_CONSTRUCTION_RANGE, index_name
-from pgsim.vectors.recall import EXACT_BELOW, is_stale
+from pgsim.vectors.settings import EXACT_BELOW, is_stale
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -136,7 +136,7 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
         why = "no index is over its vectors: it is searched exactly"
         return Advice("build", why, f"pgsim embeddings build {name}")
     if kind.index_operand is not None and is_stale(kind, vectors):
-        why = "the recall of its index has not been measured since it was built or grew"
+        why = "the recall of its index is yet to be measured: it was built or grew, or an earlier version measured it"
         target = settings.get("target", DEFAULT_RECALL)
         wanted = "" if target == DEFAULT_RECALL else f" --target {target:g}"
         return Advice("recall", why, f"pgsim recall {name}{wanted} --apply")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from psycopg.types.json import Jsonb
 
-from pgsim.db.sql import query
-from pgsim.errors import BusyError
+from pgsim.catalog.embedding_types import count_embeddings
 from pgsim.limits import DEFAULT_RECALL
+from pgsim.vectors import landmarks
 from pgsim.vectors.build import refresh
 from pgsim.vectors.calibrate import sample
+from pgsim.vectors.settings import EXACT_BELOW, candidates_of, cheapest, store
 from pgsim.vectors.truths import beside, rounding, scan, share_found, truths, walk
 
 if TYPE_CHECKING:
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
     from pgsim.catalog.embedding_types import EmbeddingType
     from pgsim.db.engine import Database
 
-#: Fewer vectors are always searched exactly: that takes a millisecond or two, whatever the machine measured while it
-#: was busy with something else.
-EXACT_BELOW: Final = 3000
 #: Settings that are tried in turn; pgvector's largest is 1000. Fewer than 40 are hardly faster: 0.44 ms against 0.47 at
 #: 50,000 x 512.
 _EF_SEARCH: Final = (40, 60, 80, 100, 140, 200, 300, 400, 700, 1000)
 #: Rows asked for, and from how many anchors they are compared with the truth: more where each tells less. From 48 the
 #: standard error at 10 was 0.0055, for which a larger setting was taken than was needed.
-_LIMITS: Final = {10: 96, 100: 48}
+_ANCHORS: Final = {10: 96, 100: 48}
 #: Rows of which it is only asked whether a walk gets there: one in so many vectors, within these bounds. A walk takes a
 #: millisecond or two; to 1,000 of 200,000 vectors they take a fortieth of the build. With fewer than 1,000, one that
 #: went wrong by chance would decide; a type that is searched exactly in any case need not wait for them.
@@ -43,12 +40,16 @@ _WALKED: Final = 200
 _LEAST_WALKED: Final = 1000
 _MOST_WALKED: Final = 2000
 _FEW_WALKED: Final = 150
-#: Settings are tried up to this recall, for searches that ask for more than the target; not where all are exact.
-_NEARLY_ALL: Final = 0.998
+#: Settings are tried up to this recall, for searches that ask for more than the target; not where all are exact. That
+#: one of 1,000 walks goes wrong unnoticed is enough to stay below 0.998 at any setting.
+_NEARLY_ALL: Final = 0.997
 #: While it is looked for anchors and for the truth.
 _TRUTH_EF: Final = 200
 #: The distance of a vector from itself, as a share of that of its neighbours; for cosines it is not quite none.
 _ITSELF: Final = 1e-4
+#: How many of the walks that go right meet nothing beyond the usual distance: only those beyond it are compared with
+#: landmarks.
+_USUAL: Final = 0.9
 #: Of fewer compared walks that ended elsewhere nothing is concluded: they are taken to have found nothing.
 _LEAST_ELSEWHERE: Final = 5
 #: Exact scans that are timed: all anchors' where that takes no longer, and no fewer.
@@ -72,33 +73,19 @@ class _Sample:
         Beside the first ``k`` of the rows.
     truths : list of ndarray of float
         Exact distances of their nearest vectors.
+    usual : float or None
+        Distance within which most of them have one; None where there are no landmarks to ask beyond it.
     """
 
     rows: NDArray[np.float32]
     doubtful: list[int]
     anchors: NDArray[np.float32]
     truths: list[NDArray[np.float64]]
-
-
-def candidates_of(limit: int, *, filtered: bool = False) -> int:
-    """Rows that a search takes from the index, so that the exact distances and not the index decide its page.
-
-    One more than asked for tells whether there is a next page. The deeper a walk goes the more it has passed by: with
-    a quarter to spare the 1,000 nearest of 50,000 were found with a recall of 0.99, without it with 0.98. A condition
-    makes each row many candidates deep; a half to spare kept its recall above 0.99 down to the 1,600th candidate.
-
-    Parameters
-    ----------
-    limit : int
-        Rows asked for.
-    filtered : bool
-        Whether only some of the candidates are taken.
-    """
-    return limit + 1 + (max(5, math.ceil(limit / 2)) if filtered else max(10, math.ceil(limit / 4)))
+    usual: float | None
 
 
 def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_RECALL) -> dict[str, Any]:
-    """Find the least ``ef_search`` whose mean recall meets the target, and time it.
+    """Find the cheapest ``ef_search`` whose mean recall meets the target, and time it.
 
     The truth is the exact answer for anchors that are no rows, but lie as rows do. Walks that get to the right place
     miss a row now and then, which a few anchors tell; others end in the wrong place and miss all of them. Those are
@@ -120,74 +107,71 @@ def find_settings(db: Database, kind: EmbeddingType, target: float = DEFAULT_REC
     dict
         ``target``, ``measured_at``, ``measured_vectors`` and ``measured_anchors`` (all that were walked to);
         ``ef_search_10`` and ``ef_search_100`` with their ``recall_...`` and ``walk_ms_...``; ``scan_us``: microseconds
-        of an exact scan for each vector; and ``measured``: every setting that was tried. A compact index compares
-        ``ef_search`` candidates exactly.
+        of an exact scan for each vector; ``usual_nearest``: the distance within which nine of ten anchors have a
+        vector; and ``measured``: every setting that was tried. A compact index compares ``ef_search`` candidates
+        exactly.
     """
     settings: dict[str, Any] = {"target": target}
     # Each statement by itself: a long transaction would keep the type from being deleted meanwhile.
     with db.autocommit() as conn:
-        row = conn.execute(query("count_embeddings").format(partition=kind.partition)).fetchone()
-        count = int(row[0]) if row is not None else 0
+        count = count_embeddings(conn, kind)
         least = _LEAST_WALKED if count >= EXACT_BELOW else _FEW_WALKED
         walked = min(max(count // _WALKED, least), _MOST_WALKED)
-        drawn = _draw(db, conn, kind, sample(conn, kind, count, min(count, walked), seed=2))
-        exact = partial(scan, conn, kind, max(_LIMITS))
+        marks = landmarks.vectors_of(conn, kind)
+        rows = _others(sample(conn, kind, count, min(count, walked), seed=2), marks)
+        drawn = _draw(db, conn, kind, rows, noticing=bool(marks))
+        exact = partial(scan, conn, kind, max(_ANCHORS))
         _, scan_ms = _timed(exact, drawn.anchors, least=_LEAST_SCANS, seconds=_SCAN_SECONDS)
         settings["scan_us"] = round(1000 * scan_ms / max(count, 1), 4)
         settings["measured_anchors"] = len(drawn.rows)
+        settings |= {} if drawn.usual is None else {"usual_nearest": drawn.usual}
         enough = max(target, _NEARLY_ALL) if count >= EXACT_BELOW else target
-        settings["measured"] = {str(limit): _measure(db, conn, kind, limit, drawn, enough) for limit in _LIMITS}
-    for limit, steps in settings["measured"].items():
-        settings[f"recall_{limit}"] = next((step[1] for step in steps if step[1] >= target), steps[-1][1])
+        exact_ms = settings["scan_us"] * count / 1000
+        settings["measured"] = {
+            str(limit): _measure(db, conn, kind, limit, drawn, enough, exact_ms) for limit in _ANCHORS
+        }
     found = cheapest(settings["measured"], target)
+    for limit, steps in settings["measured"].items():
+        chosen = found[f"ef_search_{limit}"]
+        settings[f"recall_{limit}"] = next((step[1] for step in steps if step[0] == chosen), steps[-1][1])
     settings |= {key: value for key, value in found.items() if value is not None}
     settings["measured_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     settings["measured_vectors"] = count
     return settings
 
 
-def cheapest(measured: Mapping[str, Any], target: float) -> dict[str, Any]:
-    """Choose the least ``ef_search`` that meets a recall.
-
-    Parameters
-    ----------
-    measured : mapping of str to list
-        For ``"10"`` and ``"100"`` rows: ``ef_search``, recall and milliseconds of each setting that was tried.
-    target : float
-        Mean recall to meet.
-
-    Returns
-    -------
-    dict
-        ``ef_search_10``, ``walk_ms_10``, ``ef_search_100`` and ``walk_ms_100``; None where nothing meets it.
-    """
-    chosen: dict[str, Any] = {}
-    for limit in map(str, _LIMITS):
-        met = next((step for step in measured.get(limit, ()) if step[1] >= target), (None, None, None))
-        chosen |= {f"ef_search_{limit}": met[0], f"walk_ms_{limit}": met[2]}
-    return chosen
+def _others(rows: NDArray[np.float32], marks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Leave out the landmarks among rows: a walk to one that went wrong is noticed always."""
+    taken = {mark.tobytes() for mark in marks}
+    return rows[[row.tobytes() not in taken for row in rows]] if taken else rows
 
 
-def _draw(db: Database, conn: Connection[Any], kind: EmbeddingType, rows: NDArray[np.float32]) -> _Sample:
+def _draw(
+    db: Database, conn: Connection[Any], kind: EmbeddingType, rows: NDArray[np.float32], *, noticing: bool
+) -> _Sample:
     """Walk to every row with the least setting, and find anchors beside some with their truths."""
     _set_ef_search(db, conn, _EF_SEARCH[0])
-    met = [_meets(kind, _search(conn, kind, min(_LIMITS), _EF_SEARCH[0], row)) for row in rows]
+    met = [_meets(kind, _search(conn, kind, min(_ANCHORS), _EF_SEARCH[0], row)) for row in rows]
     _set_ef_search(db, conn, _TRUTH_EF)
-    anchors = beside(conn, kind, rows[: max(_LIMITS.values())])
+    anchors = beside(conn, kind, rows[: max(_ANCHORS.values())])
     doubtful = [i for i, there in enumerate(met) if not there]
-    return _Sample(rows, doubtful, anchors, truths(conn, kind, max(_LIMITS), anchors))
+    exact = truths(conn, kind, max(_ANCHORS), anchors)
+    nearest = [truth[0] for truth in exact if len(truth)]
+    usual = float(np.quantile(nearest, _USUAL)) if nearest and noticing else None
+    return _Sample(rows, doubtful, anchors, exact, usual)
 
 
 def _measure(
-    db: Database, conn: Connection[Any], kind: EmbeddingType, limit: int, drawn: _Sample, enough: float
+    db: Database, conn: Connection[Any], kind: EmbeddingType, limit: int, drawn: _Sample, enough: float, exact_ms: float
 ) -> list[tuple[int, float, float]]:
     """Recall and time of one setting after the other, until one finds enough.
 
     A walk to a row has got to the right place where it meets the row; one to an anchor has not where it finds nothing
     of the truth, or where that to its row has not. Together they tell how many walks end elsewhere, and each part is
-    weighed by that.
+    weighed by that. A walk that is noticed takes an exact answer more.
     """
-    anchors = drawn.anchors[: _LIMITS[limit]]
+    anchors = drawn.anchors[: _ANCHORS[limit]]
+    noticed = partial(_is_noticed, conn, kind, drawn.usual)
     steps: list[tuple[int, float, float]] = []
     for ef_search in _EF_SEARCH:
         if not kind.indexed.ordered and ef_search < limit:
@@ -195,18 +179,20 @@ def _measure(
         _set_ef_search(db, conn, ef_search)
         search = partial(_search, conn, kind, limit, ef_search)
         answers, walk_ms = _timed(search, anchors)
+        finished = [noticed(anchor, found) for anchor, found in zip(anchors, answers, strict=True)]
+        found_by = zip(answers, drawn.truths, finished, strict=False)
         shares = np.array(
-            [
-                share_found(found, truth[:limit], kind.distance)
-                for found, truth in zip(answers, drawn.truths, strict=False)
-            ]
+            [1.0 if exact else share_found(found, truth[:limit], kind.distance) for found, truth, exact in found_by]
         )
         # Again all of them: a larger setting may miss what several batches of a smaller one have met.
-        missed = [i for i in drawn.doubtful if not _meets(kind, search(drawn.rows[i]))]
+        again = [(i, search(drawn.rows[i])) for i in drawn.doubtful]
+        missing = {i: noticed(drawn.rows[i], found) for i, found in again if not _meets(kind, found)}
+        missed = [i for i, exact in missing.items() if not exact]
         lost = shares == 0
         elsewhere = lost | np.isin(np.arange(len(anchors)), missed)
         walks = len(drawn.rows) + len(anchors)
         recall = _sure_mean(shares[~elsewhere], shares[elsewhere], len(missed) + int(lost.sum()), walks)
+        walk_ms += exact_ms * (sum(finished) + sum(missing.values())) / max(walks, 1)
         steps.append((ef_search, round(recall, 4), round(walk_ms, 4)))
         if recall >= enough or (not missed and (shares == 1).all()):
             break
@@ -226,6 +212,15 @@ def _search(conn: Connection[Any], kind: EmbeddingType, limit: int, ef_search: i
 def _meets(kind: EmbeddingType, found: NDArray[np.float64]) -> bool:
     """Whether a walk from a row has met the row itself."""
     return len(found) > 0 and bool(found[0] <= max(_ITSELF * found[-1], rounding(kind.distance)))
+
+
+def _is_noticed(
+    conn: Connection[Any], kind: EmbeddingType, usual: float | None, anchor: Any, found: NDArray[np.float64]
+) -> bool:
+    """Whether a search sees that this walk went wrong, and is finished exactly."""
+    if usual is None or not len(found) or found[0] <= usual:
+        return False
+    return landmarks.is_astray(conn, kind, anchor, float(found[0]))
 
 
 def _sure_mean(there: NDArray[np.float64], elsewhere: NDArray[np.float64], missed: int, walks: int) -> float:
@@ -253,49 +248,15 @@ def _sure_mean(there: NDArray[np.float64], elsewhere: NDArray[np.float64], misse
     return arrived * mean + (1 - arrived) * worse - math.sqrt(variance)
 
 
-def is_stale(kind: EmbeddingType, count: int) -> bool:
-    """Whether an index was never measured, or on no more than half of the vectors that it is over now."""
-    settings = kind.search_settings
-    return "measured_at" not in settings or count >= max(2 * settings.get("measured_vectors", count), 1)
-
-
-def apply_settings(db: Database, kind: EmbeddingType, settings: dict[str, Any]) -> EmbeddingType:
-    """Store the settings that searches use.
-
-    Raises
-    ------
-    BusyError
-        The index is no longer the one that they were measured of.
-    """
-    if not _store(db, kind, settings):
-        refresh(db, kind)
-        raise BusyError(
-            f'the index of embedding type "{kind.name}" has been replaced since it was measured: measure it'
-        )
-    return refresh(db, kind)
-
-
 def tune(db: Database, kind: EmbeddingType) -> EmbeddingType:
     """Find and store the settings of a type's index, for the target that it has; nothing to do without one.
 
     Where another index has taken its place meanwhile, that is left to whoever built it.
     """
     if kind.index_operand is not None:
-        _store(db, kind, find_settings(db, kind, float(kind.search_settings.get("target", DEFAULT_RECALL))))
+        landmarks.keep(db, kind)
+        store(db, kind, find_settings(db, kind, float(kind.search_settings.get("target", DEFAULT_RECALL))))
     return refresh(db, kind)
-
-
-def _store(db: Database, kind: EmbeddingType, settings: dict[str, Any]) -> bool:
-    """Store what was measured beside what the build noted, if the index is still the same."""
-    values = {
-        "settings": Jsonb(settings),
-        # What a measurement leaves out, nothing meets.
-        "found": list(cheapest({}, 1)),
-        "mark": kind.unindexed_mark,
-        "embedding_type_id": kind.id,
-    }
-    with db.transaction() as conn:
-        return conn.execute(query("store_search_settings"), values).rowcount > 0
 
 
 def _timed(

@@ -13,14 +13,16 @@ from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
+from pgsim.vectors import landmarks
 from pgsim.vectors.build import Note, build, drop_replaced, expect, refresh, silent
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
 from pgsim.vectors.index import Graph
 from pgsim.vectors.load import analyze, keep_slices, load
 from pgsim.vectors.modelled import failures, queued
-from pgsim.vectors.recall import apply_settings, find_settings, is_stale, tune
+from pgsim.vectors.recall import find_settings, tune
 from pgsim.vectors.searchable import calibrate_again, make_searchable, min_vectors, still_collecting, still_missing
+from pgsim.vectors.settings import apply_settings, is_stale
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -263,6 +265,11 @@ class Space:
     def find_settings(self, target: float = DEFAULT_RECALL) -> dict[str, Any]:
         """Find the cheapest settings of the index that meet a recall; empty without an index."""
         return {} if self.kind.index_operand is None else find_settings(self._db, self.kind, target)
+
+    def keep_landmarks(self) -> None:
+        """Choose the vectors anew by which searches see that a walk through the index went wrong."""
+        if self.kind.index_operand is not None:
+            landmarks.keep(self._db, self.kind)
 
     def apply_settings(self, settings: dict[str, Any]) -> None:
         """Store settings that ``find_settings`` found; searches use them from now on."""

@@ -77,6 +77,26 @@ begin
     end if;
     foreach kind_id in array kinds loop
         perform pgsim.join_writers(kind_id);
+        -- Copies of vectors.
+        if tg_op = 'DELETE' then
+            delete from pgsim.landmark l
+            using old_vectors w
+            where w.embedding_type_id = kind_id and l.embedding_type_id = kind_id and l.data_row_id = w.data_row_id;
+        elsif tg_op = 'UPDATE' then
+            if exists (
+                select from old_vectors w
+                join pgsim.landmark l on l.embedding_type_id = w.embedding_type_id and l.data_row_id = w.data_row_id
+                where w.embedding_type_id = kind_id
+            ) then
+                -- By the partition's name: a plan over all partitions would wait for whoever deletes another type.
+                execute format(
+                    'update pgsim.landmark l set vector = e.vector from old_vectors w join pgsim.%I e'
+                    ' on e.data_row_id = w.data_row_id where w.embedding_type_id = $1 and l.embedding_type_id = $1'
+                    ' and l.data_row_id = w.data_row_id and l.vector operator(@vector@.<>) e.vector',
+                    'embedding_' || kind_id
+                ) using kind_id;
+            end if;
+        end if;
         if tg_op <> 'INSERT' then
             anchors := array(
                 select a.data_row_id
@@ -192,7 +212,7 @@ end
 $$;
 
 comment on function pgsim.follow_vectors() is
-    'Trigger: keeps the rows in range of slices exact, and the vectors of their anchors where they are.';
+    'Trigger: keeps the rows in range of slices exact, the vectors of their anchors where they are, and landmarks as their vectors are.';
 
 -- The lock that truncate holds keeps edits from reading the partition: nobody is waited for here.
 create or replace function pgsim.follow_truncate() returns trigger
@@ -207,6 +227,7 @@ begin
     if exists (select from pgsim.retired_partition p where p.embedding_type_id = kind_id) then
         return null;
     end if;
+    delete from pgsim.landmark l where l.embedding_type_id = kind_id;
     if not pgsim.sees_all() then
         perform pgsim.join_writers(kind_id);
         update pgsim.slice_neighbourhood b set state = 'stale', cause = 'deletion'

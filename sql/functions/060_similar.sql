@@ -193,6 +193,11 @@ declare
     bounded bool;
     plan record;
     ended bool;
+    strayed text;
+    pruned bool;
+    limited bool;
+    last text;
+    astray bool;
     saved text[];
     closest float8;
     farthest float8;
@@ -309,50 +314,72 @@ begin
     if plan.ef_search is not null then
         -- Only the order of distances shows where a range ends.
         bounded := farthest < 'infinity' and kind.index_kind <> 'compact';
-        -- One walk for each anchor, or around their mean; what the walks found is compared by exact distances. Where
-        -- the range ends, a count that only rises ends the walk a little beyond it.
+        -- What negatives leave out counts for no page.
+        pruned := plan.keep is not null and cardinality(negatives) = 0;
+        limited := pruned and bounded;
+        last := case when limited then 'k' when bounded then 's' else 'w' end;
+        -- One walk for each anchor, or around their mean. Where the range ends, a count that only rises ends the walk a
+        -- little beyond it. A walk that may end sooner hides its limit from the server, which would take it for what is
+        -- wanted.
         select
-            string_agg(format(
-                'w%1$s as materialized (select e.data_row_id, e.vector %2$s %3$s as distance from pgsim.%4$I e%10$s'
-                ' order by %5$s %11$s %6$s limit (select %7$s)), s%1$s as materialized (%8$s),'
-                ' k%1$s as materialized (select data_row_id from s%1$s%9$s)',
-                i, operator, w.anchor, table_name, format(kind.index_operand, 'e.vector'),
-                format(kind.index_operand, w.anchor), plan.at_most,
-                case when bounded then format(
-                    'select x.* from (select w.data_row_id, count(*) filter (where w.distance > $5)'
-                    ' over (rows unbounded preceding) as beyond from w%s w) x where x.beyond <= 20', i
-                ) else format('select data_row_id from w%s', i) end,
-                case when plan.keep < plan.at_most and cardinality(negatives) = 0 then format(' limit %s', plan.keep)
-                    else '' end,
-                ' where e.load_mark is distinct from ' || kind.unindexed_mark,
-                case kind.index_kind when 'compact' then 'operator(@vector@.<~>)' else operator end
-            ), ', ' order by i),
-            string_agg(format('select data_row_id from k%s', i), ' union ' order by i),
+            string_agg(
+                format(
+                    'w%1$s as materialized (select e.data_row_id, e.vector %2$s %3$s as distance from pgsim.%4$I e%5$s'
+                    ' order by %6$s %7$s %8$s limit %9$s)',
+                    i, operator, w.anchor, table_name, ' where e.load_mark is distinct from ' || kind.unindexed_mark,
+                    format(kind.index_operand, 'e.vector'),
+                    case kind.index_kind when 'compact' then 'operator(@vector@.<~>)' else operator end,
+                    format(kind.index_operand, w.anchor),
+                    case when bounded then format('(select %s)', plan.at_most) else plan.at_most::text end
+                )
+                || case when bounded then format(
+                    ', s%1$s as materialized (select x.* from (select w.*, count(*) filter (where w.distance > $5)'
+                    ' over (rows unbounded preceding) as beyond from w%1$s w) x where x.beyond <= 20)', i
+                ) else '' end
+                || case when limited then format(
+                    ', k%1$s as materialized (select data_row_id, distance from s%1$s limit %2$s)', i, plan.keep
+                ) else '' end,
+                ', ' order by i
+            ),
+            string_agg(format('select data_row_id, distance from %s%s', last, i), ' union all ' order by i),
             case when bounded then format(
                 'case when count(*) < coalesce($6, count(*) + 1) then (select min(beyond) >= 20 from (%s) ends) end',
                 string_agg(format('select coalesce(max(beyond), 0) as beyond from s%s', i), ' union all ' order by i)
-            ) else 'false' end
-        into walks, source, ends
+            ) else 'false' end,
+            -- A walk from a row that did not meet the row went wrong; of others landmarks may show it.
+            string_agg(format(
+                '(select case when w.distance > %3$s then true when w.distance > $7 then pgsim.astray(%4$s, %5$s, w.distance)'
+                ' else false end from (select min(x.distance) as distance from (select * from w%1$s limit %2$s) x) w)',
+                i, case kind.index_kind when 'compact' then plan.keep else 20 end,
+                case
+                    when combine = 'centroid' and cardinality(positives) > 1 then '''infinity'''
+                    when kind.metric = 'cosine' then '1e-6'
+                    else '0'
+                end, kind.id, w.anchor
+            ), ' or ' order by i)
+        into walks, source, ends, strayed
         from generate_series(1, case combine when 'centroid' then 1 else cardinality(positives) end) i
         cross join lateral (select case when combine = 'centroid' then '$3' else format('($1)[%s]', i) end) w (anchor);
-        source := format('(%s) c join pgsim.%I e on e.data_row_id = c.data_row_id', source, table_name);
+        -- Of what several walks found the nearest to what they were around are compared by all anchors, each row once.
+        source := format(
+            '(select u.data_row_id from (%s) u group by u.data_row_id%s) c join pgsim.%I e on e.data_row_id = c.data_row_id',
+            source, case when pruned then format(' order by min(u.distance), u.data_row_id limit %s', plan.keep) end,
+            table_name
+        );
         saved := array[current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true)];
         perform set_config('hnsw.ef_search', plan.ef_search::text, true),
             set_config('hnsw.iterative_scan', 'relaxed_order', true);
         execute format(
             'with %s select array_agg(f.data_row_id order by f.distance, f.data_row_id),'
             ' array_agg(f.distance order by f.distance, f.data_row_id),'
-            ' array_agg(f.nearest order by f.distance, f.data_row_id), %s from (%s) f',
-            walks, ends, format(body, source)
-        ) into found_ids, found_distances, found_anchors, ended
-        using positives, negatives, centroid, closest, farthest, max_rows;
+            ' array_agg(f.nearest order by f.distance, f.data_row_id), %s, %s from (%s) f',
+            walks, ends, strayed, format(body, source)
+        ) into found_ids, found_distances, found_anchors, ended, astray
+        using positives, negatives, centroid, closest, farthest, max_rows,
+            coalesce((kind.search_settings ->> 'usual_nearest')::float8, 'infinity');
         perform set_config('hnsw.ef_search', saved[1], true), set_config('hnsw.iterative_scan', saved[2], true);
-        -- A full page, or a range that every walk went beyond; and the walks met the rows that they started from, or else
-        -- they lost their way.
-        if (cardinality(found_ids) = max_rows or ended) and (
-            kind.metric = 'cosine' or (combine = 'centroid' and cardinality(anchors) > 1)
-            or coalesce(found_distances[least(cardinality(anchors), max_rows)] = 0, false)
-        ) then
+        -- A full page, or a range that every walk went beyond.
+        if (cardinality(found_ids) = max_rows or ended) and not astray then
             return query
             select f.id, pgsim.score(f.d, kind.score_half, kind.score_power), f.d, anchors[f.a]
             from unnest(found_ids, found_distances, found_anchors) with ordinality f (id, d, a, position)

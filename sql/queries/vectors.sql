@@ -132,6 +132,18 @@ update pgsim.embedding_type
 set search_settings = (search_settings - %(found)s::text[]) || %(settings)s
 where id = %(embedding_type_id)s and unindexed_mark is not distinct from %(mark)s;
 
+-- name: place_landmarks
+select pgsim.place_landmarks(%(embedding_type_id)s, %(ids)s);
+
+-- name: may_read_landmarks
+select has_table_privilege('pgsim.landmark', 'select');
+
+-- name: landmark_vectors
+select vector from pgsim.landmark where embedding_type_id = %(embedding_type_id)s;
+
+-- name: astray
+select pgsim.astray(%(embedding_type_id)s, %(anchor)b, %(met)s);
+
 -- name: largest_norm
 -- An upper bound of the largest magnitude, at a fraction of the cost of looking at every number.
 select max(vector_norm(vector)) from {partition};

@@ -44,6 +44,23 @@ def test_kinds_and_settings(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
     assert "searchable" in pgsim("embeddings", "build", "e").out
 
 
+def test_recall_applied_places_landmarks(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
+    """Those of a type that an earlier version built, which had none."""
+    names = [f"r{i}" for i in range(3200)]
+    vectors = np.random.default_rng(1).normal(size=(len(names), 8)).round(3)
+    pgsim("rows", "import", ndjson(*({"id": name, "asset_type": "image"} for name in names)))
+    kind = pgsim.json("embeddings", "create", "e", 8)["id"]
+    lines = ({"id": name, "vector": vector.tolist()} for name, vector in zip(names, vectors, strict=True))
+    pgsim("embeddings", "import", "e", ndjson(*lines))
+    count = "select count(*) from pgsim.landmark where embedding_type_id = %s"
+    with psycopg.connect(pgsim.url, autocommit=True) as conn:
+        assert conn.execute("delete from pgsim.landmark where embedding_type_id = %s", (kind,)).rowcount == 400
+        pgsim("recall", "e", "--anchors", 2)
+        assert conn.execute(count, (kind,)).fetchone() == (0,)
+        pgsim("recall", "e", "--anchors", 2, "--apply")
+        assert conn.execute(count, (kind,)).fetchone() == (400,)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

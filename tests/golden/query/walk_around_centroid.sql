@@ -12,7 +12,9 @@ found as (
 )
 select s.data_row_id, s.distance, n.nearest as nearest,
     null as ended,
-    null, null, q.version
+    null, null,
+    null as astray,
+    q.version
 from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
 left join found s on true
 left join pgsim.embedding_7 v on v.data_row_id = s.data_row_id

@@ -13,7 +13,9 @@ found as (
 )
 select s.data_row_id, s.distance, 0 as nearest,
     null as ended,
-    null, null, q.version
+    null, null,
+    null as astray,
+    q.version
 from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
 left join found s on true
 order by s.distance, s.data_row_id

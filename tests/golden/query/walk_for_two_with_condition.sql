@@ -50,7 +50,23 @@ found as (
 )
 select s.data_row_id, s.distance, n.nearest as nearest,
     null as ended,
-    null, null, q.version
+    null, null,
+    (
+        select case
+            when w.distance > %(own0)s then true
+            when w.distance > %(usual)s then pgsim.astray(7, %(p0)b, w.distance)
+            else false
+        end
+        from (select min(x.distance) as distance from (select * from walk0 limit 20) x) w
+    ) or (
+        select case
+            when w.distance > %(own1)s then true
+            when w.distance > %(usual)s then pgsim.astray(7, %(p1)b, w.distance)
+            else false
+        end
+        from (select min(x.distance) as distance from (select * from walk1 limit 20) x) w
+    ) as astray,
+    q.version
 from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
 left join found s on true
 left join pgsim.embedding_7 v on v.data_row_id = s.data_row_id

@@ -21,7 +21,16 @@ found as (
 )
 select s.data_row_id, s.distance, 0 as nearest,
     (select coalesce(min(beyond), 0) >= 20 from (select max(beyond) as beyond from seen0) ends) as ended,
-    o.data_row_id, o.distance, q.version
+    o.data_row_id, o.distance,
+    (
+        select case
+            when w.distance > %(own0)s then true
+            when w.distance > %(usual)s then pgsim.astray(7, %(p0)b, w.distance)
+            else false
+        end
+        from (select min(x.distance) as distance from (select * from walk0 limit 20) x) w
+    ) as astray,
+    q.version
 from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
 left join found s on true
 left join (

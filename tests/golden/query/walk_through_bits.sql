@@ -13,7 +13,16 @@ found as (
 )
 select s.data_row_id, s.distance, 0 as nearest,
     null as ended,
-    null, null, q.version
+    null, null,
+    (
+        select case
+            when w.distance > %(own0)s then true
+            when w.distance > %(usual)s then pgsim.astray(7, %(p0)b, w.distance)
+            else false
+        end
+        from (select min(x.distance) as distance from (select * from walk0 limit 200) x) w
+    ) as astray,
+    q.version
 from (select (select pgsim.versions(%(type_place)s::tid, 7, %(workspace_place)s::tid)) as version) q
 left join found s on true
 order by s.distance, s.data_row_id

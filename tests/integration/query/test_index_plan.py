@@ -176,6 +176,45 @@ def test_the_sql_function_walks_it_too(
     assert scans_reach(shared_url, shared.embeddings.get(name).id, before + len(anchors))
 
 
+@pytest.mark.parametrize("limit", [1, 10, 40])
+@pytest.mark.parametrize("low", [0, 0.5])
+@pytest.mark.parametrize("combine", ["nearest", "centroid"])
+@pytest.mark.parametrize("refused", [[], ["r77", "r78"]])
+def test_the_sql_function_walks_from_each_anchor(
+    shared: Catalog,
+    shared_url: str,
+    spaces: dict[str, NDArray[np.float32]],
+    limit: int,
+    low: float,
+    combine: str,
+    refused: list[str],
+) -> None:
+    space = shared.embeddings.get("plain")
+    costly = {**space.kind.search_settings, "scan_us": 500.0}
+    space.apply_settings(costly)
+    before = scans(shared_url, space.id)
+    try:
+        found: list[float] = []
+        with psycopg.connect(shared_url, autocommit=True) as conn:
+            for first in range(100, 160, 6):
+                anchors = [f"r{i}" for i in (first, first + 1, first + 2)]
+                rows = conn.execute(
+                    "select data_row_id, distance, nearest_anchor"
+                    " from pgsim.similar('default', 'plain', %s, %s, 1, %s, %s, %s)",
+                    (anchors, low, limit, refused, combine),
+                ).fetchall()
+                options: dict[str, Any] = {"score": (low, 1), "limit": limit, "combine": combine}
+                exact = shared.search("plain", anchors, **options, not_anchors=refused, exact=True)
+                truth = [(hit.data_row_id, hit.distance, hit.nearest_anchor) for hit in exact]
+                found.append(len({*rows} & {*truth}) / max(len(truth), 1))
+                assert len(rows) == len(truth)
+        assert np.mean(found) > 0.98
+    finally:
+        space.apply_settings({**costly, "scan_us": 5.0})
+    walks = 1 if combine == "centroid" else 3
+    assert scans_reach(shared_url, space.id, before + 10 * walks)
+
+
 def test_settings_of_the_callers_transaction_stay(
     shared: Catalog, shared_url: str, spaces: dict[str, NDArray[np.float32]]
 ) -> None:

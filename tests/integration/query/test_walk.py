@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pgsim.app import Catalog
 from pgsim.errors import InvalidInputError
-from pgsim.query.execute import Searcher
 from pgsim.query.plan import BEYOND
 from pgsim.query.request import Request
 
@@ -206,21 +205,6 @@ def test_negatives_in_a_range_leave_the_same_rows_in_sql(
             ).fetchall()
         assert [row[0] for row in rows] == [hit.data_row_id for hit in exact]
         assert found.rows == exact.rows
-
-
-def test_a_walk_that_misses_its_own_anchor_is_finished_exactly(
-    shared: Catalog, shared_url: str, vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a graph of clusters far apart a walk may end in the wrong one, and a range there looks seen to its end."""
-    walk = Searcher._walk
-    monkeypatch.setattr(Searcher, "_walk", lambda *arguments: walk(*arguments)[1:])
-    for limit in (None, 5):
-        hits = shared.search("walked", ["w00021"], score=(0.5, 1), limit=limit)
-        assert hits.complete
-        assert hits.rows == shared.search("walked", ["w00021"], score=(0.5, 1), limit=limit, exact=True).rows
-    # Nothing to go by: a vector, and rows that are left out.
-    assert not shared.search("walked", [vectors[21]], score=(0.5, 1), limit=None).complete
-    assert not shared.search("walked", ["w00021"], score=(0.5, 1), limit=None, exclude_anchors=True).complete
 
 
 def test_a_cursor_belongs_to_the_type_that_it_came_from(shared: Catalog, vectors: NDArray[np.float32]) -> None:

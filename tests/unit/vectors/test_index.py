@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsim.catalog.embedding_types import EmbeddingType
 from pgsim.errors import InvalidInputError
 from pgsim.types import IndexKind, Metric
 from pgsim.vectors.index import Graph, can_hold, choose_scale, covered, largest_holdable, operand
+from tests.unit.vectors.stored import stored
 
 
 def test_operand() -> None:
@@ -72,15 +72,6 @@ def test_what_a_kind_is() -> None:
 def test_rows_that_an_index_covers() -> None:
     assert covered(None) is None
     assert covered(12, "e.") == "e.load_mark is distinct from 12"
-
-
-def stored(dimensions: int = 512, **settings: int) -> EmbeddingType:
-    from datetime import UTC, datetime
-
-    return EmbeddingType(
-        7, 1, "e", dimensions, "custom", "l1", 1.0, 1.0, "searchable", None, None, "compact", None, dict(settings),
-        None, datetime.now(UTC), None, None, None, [],
-    )  # fmt: skip
 
 
 def test_a_rebuild_keeps_what_it_is_not_told() -> None:
