@@ -54,6 +54,8 @@ def test_a_session_that_deletes_on_is_not_in_the_way(
 ) -> None:
     before = landmarks(catalog, space)
     assert len(before) == number_of(COUNT, DIMENSIONS)
+    with catalog.db.transaction() as conn:
+        conn.execute("delete from pgsim.landmark where data_row_id = any(%s)", (before[1:-1],))
     # Rows that are landmarks and rows that may become some; from last to first.
     for name in (before[-1], NAMES[-1], NAMES[-2]):
         other.execute("delete from pgsim.embedding where data_row_id = %s", (name,))
@@ -65,13 +67,22 @@ def test_a_session_that_deletes_on_is_not_in_the_way(
     assert orphans(catalog) == 0
 
 
-def test_two_that_place_them_do_not_add_up(catalog: Catalog, space: Space) -> None:
-    threads = [threading.Thread(target=keep, args=(catalog.db, space.kind)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(landmarks(catalog, space)) == number_of(COUNT, DIMENSIONS)
+def test_two_that_place_them_do_not_add_up(
+    catalog: Catalog, space: Space, other: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """The second comes after the first, and takes its place."""
+
+    def place() -> None:
+        with catalog.db.transaction() as conn:
+            conn.execute("select pgsim.place_landmarks(%s, %s)", (space.id, NAMES[20:50]))
+
+    other.execute("select pgsim.place_landmarks(%s, %s)", (space.id, NAMES[:30]))
+    second = threading.Thread(target=place)
+    second.start()
+    second.join(0.5)
+    other.commit()
+    second.join()
+    assert landmarks(catalog, space) == NAMES[20:50]
 
 
 def test_what_cannot_be_had_leaves_those_that_there_are(
