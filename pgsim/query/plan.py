@@ -20,6 +20,8 @@ MAX_CANDIDATES: Final = 16384
 _NEVER: Final = 1e9
 #: A walk has seen a range to its end where it met so many candidates beyond it: the index gives them roughly in order.
 BEYOND: Final = 20
+#: Candidates that a walk meets in any case: the nearest is among them, though an index goes by rounded distances.
+MEETS: Final = 20
 #: Milliseconds to look one row up by its key and test a condition on it, measured on 60,000 rows of metadata; from
 #: within a walk, which goes to and fro, it takes twice as long.
 LOOKUP_MS: Final = 0.0025
@@ -244,7 +246,12 @@ def choose(shape: Shape) -> Plan:
     keep = None if shape.wanted is None else index.keep_for(shape.wanted, filtered=shape.share is not None)
     # Without an order a walk goes by the number of rows alone.
     ends = math.isfinite(shape.farthest) and index.ordered
-    candidates = expected_candidates(keep, within, share, ends)
+    needed, further = keep, 0
+    if keep is not None and walks > 1 and index.ordered:
+        needed = min(keep, first_look((shape.wanted or 0) + 1, walks))
+        further = min(keep - needed, BEYOND)
+    sought = expected_candidates(needed, within, share, ends)
+    candidates = expected_candidates(None if needed is None else needed + further, within, share, ends)
     exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
     lookup_ms = 0.0 if shape.share is None else WALKED_LOOKUP_MS
     index_ms = walks * (index.walk_ms(candidates) + candidates * lookup_ms)
@@ -269,7 +276,16 @@ def choose(shape: Shape) -> Plan:
         affordable = exact_ms / (walks * (index.candidate_ms + lookup_ms))
         at_most = _round_up(min(max(2 * candidates, affordable), MAX_CANDIDATES))
     reason = "walking the index costs less than comparing the rows"
-    return Plan("index", reason, keep, at_most, index.ef_for(candidates), estimates)
+    return Plan("index", reason, keep, at_most, index.ef_for(sought), estimates)
+
+
+def first_look(wanted: int, walks: int) -> int:
+    """Candidates of each of several walks, among which a page of so many rows is likely to be complete.
+
+    The last row of that page is as far away as any that belongs on the page, and walks end there. Half as many again as
+    the page takes, as walks meet the same rows.
+    """
+    return max(MEETS, math.ceil(1.5 * wanted / walks))
 
 
 def _fills(wanted: int | None, expected: float) -> bool:

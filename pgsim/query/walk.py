@@ -9,7 +9,7 @@ step has enough.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from textwrap import indent
 
 from pgsim.query.expressions import (
     SearchShape,
@@ -23,12 +23,9 @@ from pgsim.query.expressions import (
     versions,
     walks_centroid,
 )
-from pgsim.query.plan import BEYOND
+from pgsim.query.plan import BEYOND, MEETS, first_look
 from pgsim.vectors.index import covered
 from pgsim.vectors.settings import candidates_of
-
-#: Candidates among which the nearest is.
-_FIRST: Final = 20
 
 
 @lru_cache(maxsize=512)
@@ -58,6 +55,10 @@ def compile_walk(shape: SearchShape) -> str:
     near = found[0]
     if len(walks) > 1:
         near = "near"
+        if (first := _pruned_by(shape)) is not None:
+            steps.append(f"last_place as materialized (\n{_last_place(shape, found, first)}\n)")
+            steps += [f"close{i} as (\n{_close(name)}\n)" for i, name in enumerate(found)]
+            found = [f"close{i}" for i in range(len(found))]
         steps.append(f"near as materialized (\n{_near(shape, found)}\n)")
     steps.append(f"found as (\n{_found(shape, near)}\n)")
     nearest, join = nearest_anchor(shape)
@@ -121,10 +122,44 @@ def _steps(shape: SearchShape, number: int, anchor: str) -> list[tuple[str, str]
     return steps
 
 
-def _near(shape: SearchShape, found: list[str]) -> str:
+def _pruned_by(shape: SearchShape) -> int | None:
+    """How many candidates of each of several walks show where a page ends; None where no walk ends sooner by that."""
+    if shape.limit is None or shape.keep is None or not shape.index_kind.ordered:
+        return None
+    first = first_look(shape.limit, shape.positives)
+    return first if first + BEYOND < shape.keep else None
+
+
+def _last_place(shape: SearchShape, found: list[str], first: int) -> str:
+    """Print the distance at which a page of the first candidates of all walks ends: no row beyond it can be on it."""
+    each = indent(_each_once([f"(select data_row_id, distance from {name} limit {first})" for name in found]), " " * 8)
+    return (
+        f"    select coalesce((\n        select p.distance\n        from (\n{each}\n        ) p\n"
+        f"        order by p.distance\n        offset {(shape.limit or 1) - 1}\n        limit 1\n"
+        "    ), 'infinity') as distance"
+    )
+
+
+def _close(source: str) -> str:
+    """Print what a walk meets until it is beyond the last place of the page."""
+    return (
+        "    select x.data_row_id, x.distance\n    from (\n        select c.data_row_id, c.distance,\n"
+        # Joined, as the server ends no walk by a count over a subquery.
+        "            count(*) filter (where c.distance > p.distance) over (rows unbounded preceding) as beyond\n"
+        f"        from {source} c\n        cross join last_place p\n    ) x\n"
+        f"    where x.beyond <= {BEYOND}"
+    )
+
+
+def _each_once(each: list[str]) -> str:
     """Print what several walks found, each row once, by its least distance to what was walked around."""
-    union = " union all ".join(f"select data_row_id, distance from {name}" for name in found)
-    text = f"    select u.data_row_id, min(u.distance) as distance\n    from ({union}) u\n    group by u.data_row_id"
+    union = " union all ".join(each)
+    return f"    select u.data_row_id, min(u.distance) as distance\n    from ({union}) u\n    group by u.data_row_id"
+
+
+def _near(shape: SearchShape, found: list[str]) -> str:
+    """Print the candidates of several walks, each row once."""
+    text = _each_once([f"select data_row_id, distance from {name}" for name in found])
     if shape.limit is not None:
         # An anchor whose walk missed a row may be nearer to it than those whose walks found it.
         text += f"\n    order by distance, data_row_id\n    limit {candidates_of(shape.limit)}"
@@ -180,8 +215,8 @@ def _astray(shape: SearchShape, walks: list[str]) -> str:
     if tells_nearest(shape):
         return "null"
     each = []
-    # An index meets rows by rounded distances, so the nearest is among the first. A compact one knows no order.
-    first = _FIRST if shape.index_kind.ordered else shape.keep
+    # A compact index knows no order.
+    first = MEETS if shape.index_kind.ordered else shape.keep
     for i, anchor in enumerate(walks):
         each.append(
             f"(\n        select case\n            when w.distance > %(own{i})s then true\n"

@@ -52,6 +52,15 @@ $$;
 comment on function pgsim.share_within(jsonb, float8) is
     'Estimated share of random pairs of an embedding type that are no further apart than a distance.';
 
+-- Candidates of each of several walks that show where a page ends, as pgsim.query.plan.first_look has it.
+create or replace function pgsim.first_look(wanted int, walks int) returns int
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return greatest(20, ceil(1.5 * wanted / walks)::int);
+
+comment on function pgsim.first_look(int, int) is
+    'Candidates of each of several walks through an index, among which a page of so many rows is likely to be complete.';
+
 drop function if exists pgsim.index_candidates(pgsim.embedding_type, float8, int, int, text, float8, float8);
 
 -- Which plan answers a search: the same choice as pgsim.query.plan.choose, which a test compares over a grid. No rows:
@@ -79,6 +88,7 @@ declare
     most constant float8 := 16384;
     in_range float8;
     candidate_ms float8;
+    sought float8;
     candidates float8;
     index_ms float8;
     exact_ms float8;
@@ -93,9 +103,16 @@ begin
         when wanted <= 10 then ef_10
         else ceil(ef_100 * greatest(wanted / 100.0, 1))
     end;
-    candidates := coalesce(keep, 1e9);
+    sought := coalesce(keep, 1e9);
+    candidates := sought;
+    if walks > 1 and ordered and keep is not null then
+        -- Several walks end where the page does.
+        sought := least(keep, pgsim.first_look(wanted + 1, walks));
+        candidates := least(keep, sought + 20);
+    end if;
     in_range := vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest);
     if ends then
+        sought := least(sought, in_range + 20);
         candidates := least(candidates, in_range + 20);
     elsif farthest < 'infinity' and (wanted is null or in_range < 1.5 * (wanted + 1)) then
         return;
@@ -115,11 +132,11 @@ begin
         );
     end if;
     ef_search := case
-        when candidates <= short_walk then ef_10
+        when sought <= short_walk then ef_10
         else least(
             greatest(
-                ef_10, ceil(ef_100 * greatest(candidates / long_walk, 1)),
-                case when candidates < long_walk then ceil(1.5 * candidates) end
+                ef_10, ceil(ef_100 * greatest(sought / long_walk, 1)),
+                case when sought < long_walk then ceil(1.5 * sought) end
             ), 1000
         )
     end;
@@ -195,6 +212,7 @@ declare
     ended bool;
     strayed text;
     pruned bool;
+    first int;
     limited bool;
     last text;
     astray bool;
@@ -360,6 +378,29 @@ begin
         into walks, source, ends, strayed
         from generate_series(1, case combine when 'centroid' then 1 else cardinality(positives) end) i
         cross join lateral (select case when combine = 'centroid' then '$3' else format('($1)[%s]', i) end) w (anchor);
+        -- Several walks end where the page does, as far as the first that they met show it.
+        first := pgsim.first_look(max_rows, cardinality(positives));
+        if pruned and combine = 'nearest' and cardinality(positives) > 1 and kind.index_kind <> 'compact'
+            and first + 20 < plan.keep then
+            select
+                walks || format(
+                    ', p as materialized (select coalesce((select x.distance from (select min(u.distance) as distance'
+                    ' from (%s) u group by u.data_row_id) x order by 1 offset $6 - 1 limit 1), ''infinity'') as distance)',
+                    string_agg(
+                        format('(select data_row_id, distance from %s%s limit %s)', last, i, first),
+                        ' union all ' order by i
+                    )
+                ) || string_agg(
+                    format(
+                        ', c%1$s as (select x.data_row_id, x.distance from (select c.data_row_id, c.distance, count(*)'
+                        ' filter (where c.distance > p.distance) over (rows unbounded preceding) as beyond'
+                        ' from %2$s%1$s c cross join p) x where x.beyond <= 20)', i, last
+                    ), '' order by i
+                ),
+                string_agg(format('select data_row_id, distance from c%s', i), ' union all ' order by i)
+            into walks, source
+            from generate_subscripts(positives, 1) i;
+        end if;
         -- Of what several walks found the nearest to what they were around are compared by all anchors, each row once.
         source := format(
             '(select u.data_row_id from (%s) u group by u.data_row_id%s) c join pgsim.%I e on e.data_row_id = c.data_row_id',

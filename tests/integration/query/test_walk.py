@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pgsim.app import Catalog
 from pgsim.errors import InvalidInputError
-from pgsim.query.plan import BEYOND
+from pgsim.query.plan import BEYOND, MEETS
 from pgsim.query.request import Request
 
 COUNT, DIMENSIONS = 8000, 64
@@ -76,6 +76,79 @@ def test_several_walks_stop_each(shared: Catalog, vectors: NDArray[np.float32]) 
     taken = candidates(shared, request)
     assert len(taken) == 2
     assert max(taken) < shared.explain(request)["at_most"]
+
+
+SETS = {
+    "anywhere": [f"w{i:05d}" for i in range(0, COUNT, 400)],
+    "many and one": [f"w{i:05d}" for i in (*range(19), 7000)],
+    "two": ["w00004", "w00005"],
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "condition": {"where": "metadata.tenth in (3, 4, 5)"},
+    "range": {"score": (0.02, 1)},
+    "negatives": {"not_anchors": ["w00777"], "exclude_anchors": True},
+}
+
+
+def near_each_other(vectors: NDArray[np.float32]) -> list[str]:
+    """Twenty rows of one neighbourhood, whose walks meet the same rows."""
+    nearest = np.argsort(np.abs(vectors - vectors[4]).sum(axis=1))
+    return [f"w{i:05d}" for i in nearest[:60:3]]
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("anchors", [*SETS, "near each other"])
+def test_several_walks_stop_where_the_page_ends(
+    shared: Catalog,
+    vectors: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+    anchors: str,
+    options: dict[str, Any],
+) -> None:
+    monkeypatch.setattr("pgsim.query.plan.exact_cost", lambda *_: 1e6)
+    shared._searcher._prepared.clear()
+    names = SETS.get(anchors) or near_each_other(vectors)
+    if options.get("not_anchors"):
+        names = names[:19]
+    asked = {"score": (0, 1), **options, "limit": 100}
+    found = shared.search("walked", names, **asked)
+    exact = shared.search("walked", names, **asked, exact=True)
+    assert found.plan["name"] == "index"
+    assert len({m.data_row_id for m in found} & {m.data_row_id for m in exact}) >= 99
+    if anchors == "anywhere" and options in (OPTIONS["plain"], OPTIONS["negatives"]):
+        request = Request.of(names, embedding="walked", **asked)
+        taken = candidates(shared, request)
+        # Alone, each would take 126.
+        assert max(taken) < 100
+        assert np.median(taken) <= MEETS + BEYOND + 2
+    shared._searcher._prepared.clear()
+
+
+def test_several_walks_of_the_sql_function_stop_where_the_page_ends(
+    shared: Catalog, shared_url: str, vectors: NDArray[np.float32]
+) -> None:
+    space = shared.embeddings.get("walked")
+    before = space.kind.search_settings
+    space.apply_settings({**before, "scan_us": 1000.0})
+    counted = f"select idx_tup_fetch, seq_tup_read from pg_stat_xact_user_tables where relname = 'embedding_{space.id}'"
+    statement = "select data_row_id from pgsim.similar('default', 'walked', %s, %s, 1, 100)"
+    try:
+        for names in (*SETS.values(), near_each_other(vectors)):
+            for least in (0, 0.02):
+                exact = shared.search("walked", names, score=(least, 1), limit=100, exact=True)
+                with psycopg.connect(shared_url) as conn:
+                    rows = [row[0] for row in conn.execute(statement, (names, least)).fetchall()]
+                    fetched, scanned = conn.execute(counted).fetchone() or (0, 0)
+                assert len(rows) == len(exact) == 100
+                assert len({*rows} & {m.data_row_id for m in exact}) >= 99
+                # What the walks met made a full page.
+                assert scanned == 0
+                if names is SETS["anywhere"]:
+                    # Anchors, candidates and answer are read by key; alone, the walks would take 20 x 126.
+                    assert 20 * MEETS < fetched < 20 * 60 + 250
+    finally:
+        space.apply_settings(before)
 
 
 def test_a_condition_that_few_near_rows_meet_is_finished_exactly(

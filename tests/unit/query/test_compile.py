@@ -52,6 +52,16 @@ WALKS = {
     "walk_in_range_with_condition": replace(IN_RANGE, where="r.dataset = %(dataset_1)s"),
     "walk_for_two": replace(IN_RANGE, positives=2),
     "walk_for_two_with_condition": replace(WALK, positives=2, where="r.dataset = %(dataset_1)s", at_most=512),
+    "walk_for_three_until_the_page_ends": replace(WALK, positives=3, limit=101, keep=126, at_most=126),
+    "walk_for_two_with_all_until_the_page_ends": replace(
+        IN_RANGE,
+        positives=2,
+        negatives=1,
+        where="r.dataset = %(dataset_1)s",
+        excluding=True,
+        limit=101,
+        keep=151,
+    ),
     "walk_with_negatives": replace(IN_RANGE, negatives=2),
     "walk_around_centroid": replace(
         WALK, positives=2, combine=Combine.CENTROID, index_operand=operand(16, 2.0**-20, "public")
