@@ -19,6 +19,7 @@ from pgsim.query.bounds import score as score_of
 from pgsim.query.plan import BEYOND
 from pgsim.types import IndexKind
 from pgsim.vectors.index import covered
+from pgsim.vectors.truths import rounding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,7 +164,7 @@ class PairFinder:
             yield from cursor.execute(statement, {"ids": ids, "farthest": farthest, "all": every})
 
     def _walked(self, kind: EmbeddingType, ids: list[str], sides: dict[str, int], farthest: float) -> Pairs:
-        """Take pairs from the index, and those of a row whose walk did not go well beyond them from all rows."""
+        """Take pairs from the index; compare a row with all where its walk met no such row, or nothing beyond pairs."""
         operand = kind.index_operand or ""
         before = _WALKED_BITS if kind.indexed is IndexKind.COMPACT else WALKED
         limit = before + BEYOND
@@ -182,16 +183,19 @@ class PairFinder:
             limit=sql.Literal(limit),
         )
         near: dict[str, list[tuple[str, float]]] = {name: [] for name in ids}
+        met: set[str] = set()
         ended: set[str] = set()
         late: set[str] = set()
         for one, other, distance, place in self._conn.execute(statement, {"ids": ids}).fetchall():
+            if distance <= rounding(kind.distance):
+                met.add(one)
             if place == limit:
                 ended.add(one)
             if distance <= farthest:
                 near[one].append((other, distance))
                 if place > before:
                     late.add(one)
-        crowded = late | (set(ids) - ended)
+        crowded = late | (set(ids) - (ended & met))
         if crowded:
             yield from self._close(kind, sorted(crowded), farthest, every=True)
         for one, found in near.items():

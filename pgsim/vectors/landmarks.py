@@ -76,6 +76,13 @@ def number_of(count: int, dimensions: int) -> int:
     return min(count // _ONE_IN, _MOST, max(_BYTES // (4 * dimensions), 1))
 
 
+def may_place(db: Database) -> bool:
+    """Whether this user can keep landmarks."""
+    with db.autocommit() as conn:
+        row = conn.execute(query("may_place_landmarks")).fetchone()
+    return row is not None and bool(row[0])
+
+
 def vectors_of(conn: Connection[Any], kind: EmbeddingType) -> list[NDArray[np.float32]]:
     """Landmarks that a type has, as far as they can be read."""
     may = conn.execute(query("may_read_landmarks")).fetchone()

@@ -68,14 +68,24 @@ def cheapest(measured: Mapping[str, Any], target: float) -> dict[str, Any]:
     return chosen
 
 
-def is_stale(kind: EmbeddingType, count: int) -> bool:
-    """Whether an index was never measured as it is now, or on no more than half of the vectors that it is over."""
+def is_stale(kind: EmbeddingType, count: int, *, landmarks: bool = True) -> bool:
+    """Whether an index was never measured as it is now, or on no more than half of the vectors that it is over.
+
+    Parameters
+    ----------
+    kind : EmbeddingType
+        Whose index.
+    count : int
+        Vectors of the type.
+    landmarks : bool
+        Whether a measurement could have landmarks: to lack them makes one stale then.
+    """
     settings = kind.search_settings
     measured = settings.get("measured_vectors", count)
     if "measured_at" not in settings or count >= max(2 * measured, 1):
         return True
     # Fewer vectors are not measured thoroughly, and without landmarks a search does not see where it goes wrong.
-    return count >= EXACT_BELOW and (measured < EXACT_BELOW or "usual_nearest" not in settings)
+    return count >= EXACT_BELOW and (measured < EXACT_BELOW or (landmarks and "usual_nearest" not in settings))
 
 
 def apply_settings(db: Database, kind: EmbeddingType, settings: dict[str, Any]) -> EmbeddingType:

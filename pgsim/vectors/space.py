@@ -188,7 +188,7 @@ class Space:
         """Build a first index, or measure again the one that has grown."""
         drop_replaced(self._db, self.kind)
         if self.kind.index_operand is not None:
-            if is_stale(self.kind, count):
+            if is_stale(self.kind, count, landmarks=landmarks.may_place(self._db)):
                 note("measuring the recall of the index")
                 _tell(progress, "measure")
                 self.kind = tune(self._db, self.kind)

@@ -46,6 +46,17 @@ $$;
 comment on function pgsim.astray(bigint, @vector@.vector, float8) is
     'Whether a landmark of an embedding type is nearer to an anchor than the distance that a walk from it met.';
 
+-- Who imports need not have the right to more than vectors.
+create or replace function pgsim.may_place_landmarks() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return not exists (
+    select from unnest(array['select', 'insert', 'update', 'delete']) r where not has_table_privilege('pgsim.landmark', r)
+);
+
+comment on function pgsim.may_place_landmarks() is
+    'Whether the user may choose the landmarks of embedding types.';
+
 -- Landmarks are copies of vectors. What another session holds is left to it, so that nobody who writes vectors and rolls on
 -- to others can wait for this while this waits for him; the type's row comes first, as it does in its deletion.
 create or replace function pgsim.place_landmarks(kind bigint, ids text[]) returns void
@@ -55,11 +66,7 @@ as $$
 declare
     there text[];
 begin
-    -- Who imports need not have the right to more than vectors.
-    if exists (
-        select from unnest(array['select', 'insert', 'update', 'delete']) r
-        where not has_table_privilege('pgsim.landmark', r)
-    ) then
+    if not pgsim.may_place_landmarks() then
         return;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('pgsim.landmarks', kind));

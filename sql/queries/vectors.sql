@@ -138,6 +138,9 @@ select pgsim.place_landmarks(%(embedding_type_id)s, %(ids)s);
 -- name: may_read_landmarks
 select has_table_privilege('pgsim.landmark', 'select');
 
+-- name: may_place_landmarks
+select pgsim.may_place_landmarks();
+
 -- name: landmark_vectors
 select vector from pgsim.landmark where embedding_type_id = %(embedding_type_id)s;
 

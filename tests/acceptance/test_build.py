@@ -59,6 +59,17 @@ def test_recall_applied_places_landmarks(pgsim: Cli, ndjson: Callable[..., Path]
         assert conn.execute(count, (kind,)).fetchone() == (0,)
         pgsim("recall", "e", "--anchors", 2, "--apply")
         assert conn.execute(count, (kind,)).fetchone() == (400,)
+        # As if another session's build had replaced the index after that.
+        conn.execute(
+            "create function public.replaced() returns trigger language plpgsql as $$ begin"
+            " update pgsim.embedding_type set unindexed_mark = unindexed_mark + 1; return null; end $$"
+        )
+        conn.execute("create trigger replaced after insert on pgsim.landmark execute function public.replaced()")
+        try:
+            told = pgsim.refused("recall", "e", "--anchors", 2, "--apply")
+        finally:
+            conn.execute("drop trigger replaced on pgsim.landmark")
+        assert 'the index of embedding type "e" has been replaced' in told
 
 
 @pytest.mark.parametrize(

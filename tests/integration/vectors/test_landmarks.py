@@ -158,6 +158,29 @@ def test_who_may_not_write_landmarks_leaves_them(
     assert landmarks(catalog, space) == before
 
 
+def test_who_may_not_write_landmarks_measures_once(
+    catalog: Catalog, space: Space, other: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In vain: an import would take as long as a measurement each time."""
+    asked = "select pgsim.may_place_landmarks()"
+    assert other.execute(asked).fetchone() == (True,)
+    other.execute("create role importer_of_vectors")
+    other.execute("grant usage on schema pgsim to importer_of_vectors")
+    other.execute("grant select, insert, update on all tables in schema pgsim to importer_of_vectors")
+    other.execute("set local role importer_of_vectors")
+    assert other.execute(asked).fetchone() == (False,)
+    other.rollback()
+    with catalog.db.transaction() as conn:
+        conn.execute("delete from pgsim.landmark")
+    space.apply_settings(space.find_settings())
+    with monkeypatch.context() as patch:
+        patch.setattr("pgsim.vectors.landmarks.may_place", lambda _: False)
+        space.add(NAMES[:1], np.zeros((1, DIMENSIONS)))
+        assert "usual_nearest" not in space.kind.search_settings
+    space.add(NAMES[:1], np.ones((1, DIMENSIONS)))
+    assert "usual_nearest" in space.kind.search_settings
+
+
 def test_who_may_read_vectors_may_read_landmarks(
     catalog: Catalog, other: psycopg.Connection[tuple[object, ...]]
 ) -> None:

@@ -34,6 +34,13 @@ def test_when_to_measure_again(settings: dict[str, Any], count: int, stale: bool
     assert is_stale(stored(**settings), count) is stale
 
 
+def test_to_lack_landmarks_counts_where_there_can_be_some() -> None:
+    measured = {"measured_at": NOW, "measured_vectors": 5000}
+    assert not is_stale(stored(**measured), 5000, landmarks=False)
+    assert is_stale(stored(**measured), 10_000, landmarks=False)
+    assert is_stale(stored(measured_vectors=5000), 5000, landmarks=False)
+
+
 def test_the_cheapest_setting() -> None:
     steps = [(40, 0.9, 0.5), (60, 0.992, 4.0), (80, 0.995, 2.9), (200, 0.996, 1.0), (400, 0.999, 0.9)]
     measured = {"10": steps, "100": steps[:3]}
