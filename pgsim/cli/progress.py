@@ -18,6 +18,7 @@ STEPS: Final = {
     "read": "reading",
     "store": "storing",
     "calibrate": "calibrating",
+    "arrange": "putting in order",
     "index": "indexing",
     "measure": "measuring recall",
     "export": "exporting",

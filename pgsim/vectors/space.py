@@ -14,6 +14,7 @@ from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.vectors import landmarks
+from pgsim.vectors.arrange import arrange
 from pgsim.vectors.build import Note, build, drop_replaced, expect, refresh, silent
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
@@ -199,6 +200,8 @@ class Space:
                 note(f"warning: {error}")
 
     def _build(self, graph: Graph, *, only_missing: bool = False, progress: Progress | None, note: Note) -> None:
+        if self.kind.index_operand is None and arrange(self._db, self.kind, progress=progress, note=note):
+            analyze(self._db, self.kind)
         self.kind = build(self._db, self.kind, graph, only_missing=only_missing, progress=progress, note=note)
         _tell(progress, "measure")
         self.kind = tune(self._db, self.kind)

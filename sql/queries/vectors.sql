@@ -163,3 +163,20 @@ select data_row_id from {partition} order by data_row_id offset %(offset)s limit
 
 -- name: keep_slices
 select pgsim.keep_slices(%(embedding_type_id)s);
+
+-- name: create_places
+create temp table if not exists pgsim_place (data_row_id text collate "C" not null, place int not null);
+
+-- name: copy_places
+copy pg_temp.pgsim_place (data_row_id, place) from stdin (format binary);
+
+-- name: index_places
+create unique index on pg_temp.pgsim_place (data_row_id);
+
+-- name: create_place_of
+-- An index is over what does not change, and this does not while there is the index.
+create function pg_temp.pgsim_place_of(id text) returns int language plpgsql immutable as $$
+begin
+    return (select p.place from pg_temp.pgsim_place p where p.data_row_id = id collate "C");
+end
+$$;
