@@ -196,6 +196,9 @@ def build(
     ef_construction: Annotated[
         int | None, typer.Option(help="Candidates for neighbours, 4 to 1000.", metavar="N", show_default=False)
     ] = None,
+    arrange: Annotated[
+        bool, typer.Option("--arrange", help="Put like vectors beside each other first; searches are exact meanwhile.")
+    ] = False,
 ) -> None:
     """Make a type searchable where it holds enough vectors, and build its index anew; the old one serves until then."""
     from pgsim.cli.progress import progress_bar
@@ -203,7 +206,9 @@ def build(
     state: State = ctx.obj
     with state.catalog() as catalog, progress_bar("vectors") as progress:
         space = catalog.embeddings.get(name)
-        space.build(kind=kind, m=m, ef_construction=ef_construction, progress=progress, note=state.note)
+        space.build(
+            kind=kind, m=m, ef_construction=ef_construction, arrange=arrange, progress=progress, note=state.note
+        )
         document = space.to_json()
     state.emit(document, f"{space.name} is {document['state']}; index: {_shown(document['index'])}")
 

@@ -246,12 +246,11 @@ def choose(shape: Shape) -> Plan:
     keep = None if shape.wanted is None else index.keep_for(shape.wanted, filtered=shape.share is not None)
     # Without an order a walk goes by the number of rows alone.
     ends = math.isfinite(shape.farthest) and index.ordered
-    needed, further = keep, 0
-    if keep is not None and walks > 1 and index.ordered:
-        needed = min(keep, first_look((shape.wanted or 0) + 1, walks))
-        further = min(keep - needed, BEYOND)
-    sought = expected_candidates(needed, within, share, ends)
-    candidates = expected_candidates(None if needed is None else needed + further, within, share, ends)
+    first = None
+    if shape.wanted is not None and keep is not None and index.ordered:
+        first = first_look(shape.wanted + 1, walks, keep)
+    candidates = expected_candidates(keep if first is None else first + BEYOND, within, share, ends)
+    sought = candidates if first is None else expected_candidates(first, within, share, ends)
     exact_ms = exact_cost(shape.rows, shape.anchors, share, index)
     lookup_ms = 0.0 if shape.share is None else WALKED_LOOKUP_MS
     index_ms = walks * (index.walk_ms(candidates) + candidates * lookup_ms)
@@ -279,13 +278,23 @@ def choose(shape: Shape) -> Plan:
     return Plan("index", reason, keep, at_most, index.ef_for(sought), estimates)
 
 
-def first_look(wanted: int, walks: int) -> int:
+def first_look(wanted: int, walks: int, keep: int) -> int | None:
     """Candidates of each of several walks, among which a page of so many rows is likely to be complete.
 
     The last row of that page is as far away as any that belongs on the page, and walks end there. Half as many again as
-    the page takes, as walks meet the same rows.
+    the page takes, as walks meet the same rows. None where walks would hardly end sooner than by themselves.
+
+    Parameters
+    ----------
+    wanted : int
+        Rows of the page.
+    walks : int
+        How many there are.
+    keep : int
+        Rows that each would take alone.
     """
-    return max(MEETS, math.ceil(1.5 * wanted / walks))
+    first = max(MEETS, math.ceil(1.5 * wanted / walks))
+    return first if walks > 1 and first + BEYOND < keep else None
 
 
 def _fills(wanted: int | None, expected: float) -> bool:

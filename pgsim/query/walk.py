@@ -126,8 +126,7 @@ def _pruned_by(shape: SearchShape) -> int | None:
     """How many candidates of each of several walks show where a page ends; None where no walk ends sooner by that."""
     if shape.limit is None or shape.keep is None or not shape.index_kind.ordered:
         return None
-    first = first_look(shape.limit, shape.positives)
-    return first if first + BEYOND < shape.keep else None
+    return first_look(shape.limit, shape.positives, shape.keep)
 
 
 def _last_place(shape: SearchShape, found: list[str], first: int) -> str:

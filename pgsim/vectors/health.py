@@ -10,6 +10,7 @@ from pgsim.db.sql import query
 from pgsim.limits import DEFAULT_RECALL
 from pgsim.types import IndexKind
 from pgsim.vectors.index import EF_CONSTRUCTION_RANGE, index_name
+from pgsim.vectors.landmarks import may_place
 from pgsim.vectors.settings import EXACT_BELOW, is_stale
 
 if TYPE_CHECKING:
@@ -122,11 +123,11 @@ def examine(conn: Connection[Any], kind: EmbeddingType, vectors: int, missing: i
         settings.get("recall_10"),
         settings.get("recall_100"),
         settings.get("target"),
-        _advise(kind, vectors, missing, not_indexed, int(dead)),
+        _advise(kind, vectors, missing, not_indexed, int(dead), landmarks=may_place(conn)),
     )
 
 
-def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, dead: int) -> Advice:
+def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, dead: int, *, landmarks: bool) -> Advice:
     """Name the first thing that is worth doing."""
     name = shlex.quote(kind.name)
     settings, calibration = kind.search_settings, kind.calibration or {}
@@ -135,7 +136,7 @@ def _advise(kind: EmbeddingType, vectors: int, missing: int, not_indexed: int, d
     if not_indexed:
         why = "no index is over its vectors: it is searched exactly"
         return Advice("build", why, f"pgsim embeddings build {name}")
-    if kind.index_operand is not None and is_stale(kind, vectors):
+    if kind.index_operand is not None and is_stale(kind, vectors, landmarks=landmarks):
         why = "the recall of its index is yet to be measured: it was built or grew, or an earlier version measured it"
         target = settings.get("target", DEFAULT_RECALL)
         wanted = "" if target == DEFAULT_RECALL else f" --target {target:g}"

@@ -76,10 +76,9 @@ def number_of(count: int, dimensions: int) -> int:
     return min(count // _ONE_IN, _MOST, max(_BYTES // (4 * dimensions), 1))
 
 
-def may_place(db: Database) -> bool:
+def may_place(conn: Connection[Any]) -> bool:
     """Whether this user can keep landmarks."""
-    with db.autocommit() as conn:
-        row = conn.execute(query("may_place_landmarks")).fetchone()
+    row = conn.execute(query("may_place_landmarks")).fetchone()
     return row is not None and bool(row[0])
 
 

@@ -13,8 +13,8 @@ from pgsim.files.arrays import from_arrays
 from pgsim.files.arrow import from_table
 from pgsim.files.vectors import read_vectors
 from pgsim.limits import DEFAULT_RECALL
+from pgsim.vectors import arrange as arranging
 from pgsim.vectors import landmarks
-from pgsim.vectors.arrange import arrange
 from pgsim.vectors.build import Note, build, drop_replaced, expect, refresh, silent
 from pgsim.vectors.export import export_file
 from pgsim.vectors.health import Health, examine
@@ -189,7 +189,9 @@ class Space:
         """Build a first index, or measure again the one that has grown."""
         drop_replaced(self._db, self.kind)
         if self.kind.index_operand is not None:
-            if is_stale(self.kind, count, landmarks=landmarks.may_place(self._db)):
+            with self._db.autocommit() as conn:
+                may_place = landmarks.may_place(conn)
+            if is_stale(self.kind, count, landmarks=may_place):
                 note("measuring the recall of the index")
                 _tell(progress, "measure")
                 self.kind = tune(self._db, self.kind)
@@ -199,10 +201,28 @@ class Space:
             except UnindexableError as error:
                 note(f"warning: {error}")
 
-    def _build(self, graph: Graph, *, only_missing: bool = False, progress: Progress | None, note: Note) -> None:
-        if self.kind.index_operand is None and arrange(self._db, self.kind, progress=progress, note=note):
+    def _build(
+        self,
+        graph: Graph,
+        *,
+        only_missing: bool = False,
+        dropping: bool = False,
+        progress: Progress | None,
+        note: Note,
+    ) -> None:
+        moved = (dropping or self.kind.index_operand is None) and arranging.arrange(
+            self._db, self.kind, dropping=dropping, progress=progress, note=note
+        )
+        if moved:
             analyze(self._db, self.kind)
-        self.kind = build(self._db, self.kind, graph, only_missing=only_missing, progress=progress, note=note)
+        try:
+            self.kind = build(self._db, self.kind, graph, only_missing=only_missing, progress=progress, note=note)
+        except BaseException:
+            if dropping and moved:
+                note(
+                    f"the type is without an index, and searched exactly, until: pgsim embeddings build {self.kind.id}"
+                )
+            raise
         _tell(progress, "measure")
         self.kind = tune(self._db, self.kind)
 
@@ -212,12 +232,14 @@ class Space:
         kind: str | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
+        arrange: bool = False,
         progress: Progress | None = None,
         note: Note = silent,
     ) -> Space:
         """Make the type searchable where it holds enough vectors, and build its index anew.
 
-        The old one serves until the new one is there.
+        The old one serves until the new one is there. Before the first one many vectors are put in an order of
+        likeness, which makes builds and searches faster; nobody reads them for the seconds that it takes.
 
         Parameters
         ----------
@@ -227,8 +249,12 @@ class Space:
             Neighbours of an element in the graph, 2 to 100; 16 at first.
         ef_construction : int, optional
             Candidates for neighbours, 4 to 1,000 and at least twice ``m``; 200 at first.
+        arrange : bool
+            Put them in that order although there is an index. It is dropped before, and searches are exact until the
+            new one is there.
         progress : callable, optional
-            Called with the step (``"calibrate"``, ``"index"``, ``"measure"``), the vectors done and their number.
+            Called with the step (``"calibrate"``, ``"arrange"``, ``"index"``, ``"measure"``), the vectors done and
+            their number.
         note : callable, optional
             Told what is being done, and what a long build will take.
 
@@ -248,7 +274,7 @@ class Space:
             with self._db.transaction() as conn:
                 missing = still_missing(conn, self.kind, count_embeddings(conn, self.kind))
             raise still_collecting(self.kind, missing)
-        self._build(graph, progress=progress, note=note)
+        self._build(graph, dropping=arrange, progress=progress, note=note)
         return self
 
     def estimate(

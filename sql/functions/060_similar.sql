@@ -53,13 +53,18 @@ comment on function pgsim.share_within(jsonb, float8) is
     'Estimated share of random pairs of an embedding type that are no further apart than a distance.';
 
 -- Candidates of each of several walks that show where a page ends, as pgsim.query.plan.first_look has it.
-create or replace function pgsim.first_look(wanted int, walks int) returns int
+create or replace function pgsim.first_look(wanted int, walks int, keep int) returns int
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return greatest(20, ceil(1.5 * wanted / walks)::int);
+return (
+    select f.first
+    from (select greatest(20, least(ceil(1.5 * wanted / walks), 1e9))::int as first) f
+    where walks > 1 and f.first + 20 < keep
+);
 
-comment on function pgsim.first_look(int, int) is
-    'Candidates of each of several walks through an index, among which a page of so many rows is likely to be complete.';
+comment on function pgsim.first_look(int, int, int) is
+    'Candidates of each of several walks through an index, among which a page of so many rows is likely to be complete;'
+    ' null where walks would hardly end sooner than by themselves.';
 
 drop function if exists pgsim.index_candidates(pgsim.embedding_type, float8, int, int, text, float8, float8);
 
@@ -105,10 +110,10 @@ begin
     end;
     sought := coalesce(keep, 1e9);
     candidates := sought;
-    if walks > 1 and ordered and keep is not null then
+    if ordered and pgsim.first_look(wanted + 1, walks, keep) is not null then
         -- Several walks end where the page does.
-        sought := least(keep, pgsim.first_look(wanted + 1, walks));
-        candidates := least(keep, sought + 20);
+        sought := pgsim.first_look(wanted + 1, walks, keep);
+        candidates := sought + 20;
     end if;
     in_range := vectors * pgsim.share_within(kind.calibration -> 'quantiles', farthest);
     if ends then
@@ -379,9 +384,10 @@ begin
         from generate_series(1, case combine when 'centroid' then 1 else cardinality(positives) end) i
         cross join lateral (select case when combine = 'centroid' then '$3' else format('($1)[%s]', i) end) w (anchor);
         -- Several walks end where the page does, as far as the first that they met show it.
-        first := pgsim.first_look(max_rows, cardinality(positives));
-        if pruned and combine = 'nearest' and cardinality(positives) > 1 and kind.index_kind <> 'compact'
-            and first + 20 < plan.keep then
+        if pruned and combine = 'nearest' and kind.index_kind <> 'compact' then
+            first := pgsim.first_look(max_rows, cardinality(positives), plan.keep);
+        end if;
+        if first is not null then
             select
                 walks || format(
                     ', p as materialized (select coalesce((select x.distance from (select min(u.distance) as distance'

@@ -86,8 +86,13 @@ set
 where id = %(embedding_type_id)s;
 
 -- name: store_no_index
+-- What the next one is to be stays.
 update pgsim.embedding_type
-set index_operand = null, index_scale = null, unindexed_mark = null, search_settings = '{}'
+set index_operand = null, index_scale = null, unindexed_mark = null,
+    search_settings = (
+        select coalesce(jsonb_object_agg(s.key, s.value), '{}')
+        from jsonb_each(search_settings) s where s.key in ('target', 'm', 'ef_construction')
+    )
 where id = %(embedding_type_id)s;
 
 -- name: index_progress
@@ -165,7 +170,24 @@ select data_row_id from {partition} order by data_row_id offset %(offset)s limit
 select pgsim.keep_slices(%(embedding_type_id)s);
 
 -- name: create_places
-create temp table if not exists pgsim_place (data_row_id text collate "C" not null, place int not null);
+create temp table pgsim_place (data_row_id text collate "C" not null, place int not null);
+
+-- name: forget_places
+drop table if exists pg_temp.pgsim_place;
+
+-- name: grant_places
+grant select on pg_temp.pgsim_place to {owner};
+
+-- name: wait_for_vectors
+-- Longer than the server takes to stop its autovacuum for somebody who waits.
+set local lock_timeout = '2s';
+
+-- name: indexes_of_vectors
+select c.relname
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_am a on a.oid = c.relam
+where i.indrelid = to_regclass(%(partition)s) and a.amname <> 'btree';
 
 -- name: copy_places
 copy pg_temp.pgsim_place (data_row_id, place) from stdin (format binary);
@@ -175,7 +197,7 @@ create unique index on pg_temp.pgsim_place (data_row_id);
 
 -- name: create_place_of
 -- An index is over what does not change, and this does not while there is the index.
-create function pg_temp.pgsim_place_of(id text) returns int language plpgsql immutable as $$
+create or replace function pg_temp.pgsim_place_of(id text) returns int language plpgsql immutable as $$
 begin
     return (select p.place from pg_temp.pgsim_place p where p.data_row_id = id collate "C");
 end

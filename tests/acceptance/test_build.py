@@ -42,6 +42,8 @@ def test_kinds_and_settings(pgsim: Cli, ndjson: Callable[..., Path]) -> None:
     hits = pgsim.json("search", "--embedding", "e", "--anchor", "r3", "--min-score", 0, "--limit", 5)["rows"]
     assert hits[0]["data_row_id"] == "r3"
     assert "searchable" in pgsim("embeddings", "build", "e").out
+    told = pgsim("embeddings", "build", "e", "--arrange").err
+    assert "1,500 vectors stay in the order in which they came: walks among fewer than 30,000 are short" in told
 
 
 def test_recall_applied_places_landmarks(pgsim: Cli, ndjson: Callable[..., Path]) -> None:

@@ -17,6 +17,8 @@ from pgsim.vectors.space import Space
 
 COUNT, DIMENSIONS, CLUSTERS = 4000, 16, 20
 NAMES = [f"r{i:04d}" for i in range(COUNT)]
+#: Changes from one cluster to another: some in each of four rounds.
+FEW = 4 * 3 * CLUSTERS
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +73,7 @@ def test_near_vectors_lie_beside_each_other(stored: Catalog, vectors: NDArray[np
     space.build(progress=lambda *step: steps.append(step), note=told.append)
     rows = in_place(stored, space)
     assert sorted(rows) == NAMES
-    assert changes(rows) < 3 * CLUSTERS
+    assert changes(rows) < FEW
     assert any("4,000 vectors in an order of likeness" in line for line in told)
     assert ("arrange", COUNT, COUNT) in steps
     assert stored.search("e", ["r0007"], score=(0, 1), limit=50, exact=True).rows == before
@@ -113,8 +115,9 @@ def test_nobody_is_waited_for_long(
     assert in_place(stored, space) == NAMES
     assert space.kind.index_operand is not None
     assert any(line.startswith("they stay in the order in which they came: ") for line in told)
-    # A snapshot from before sees what it saw.
     other.rollback()
+    with stored.db.transaction() as conn:
+        assert conn.execute("select to_regclass('pg_temp.pgsim_place')").fetchone() == (None,)
 
 
 def test_a_snapshot_sees_its_rows(
@@ -140,7 +143,7 @@ def test_rows_that_come_in_meanwhile_are_kept(
     space.add(NAMES[:-5], vectors[:-5], build_index=False)
     move = module._move
 
-    def later(*arguments: object) -> bool:
+    def later(*arguments: object, **options: object) -> None:
         def write() -> None:
             stored.embeddings.get("e").add(NAMES[-5:], vectors[-5:], build_index=False)
             stored.rows.delete([NAMES[3]])
@@ -148,7 +151,7 @@ def test_rows_that_come_in_meanwhile_are_kept(
         thread = threading.Thread(target=write)
         thread.start()
         thread.join()
-        return move(*arguments)  # type: ignore[arg-type]
+        move(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_move", later)
     assert arrange(stored.db, space.kind)
@@ -166,8 +169,123 @@ def test_an_index_that_another_session_built_meanwhile_stays(
     monkeypatch.setattr(module, "FROM", COUNT + 1)
     space.build()
     monkeypatch.setattr(module, "FROM", 2000)
-    assert not arrange(stored.db, outdated)
+    told: list[str] = []
+    assert not arrange(stored.db, outdated, note=told.append)
+    assert told[-1] == "they stay in the order in which they came: another session has built an index meanwhile"
     assert in_place(stored, space) == NAMES
+    assert stored.search("e", ["r0007"], score=(0, 1), limit=5)[0].data_row_id == "r0007"
+
+
+def test_an_index_of_somebodys_own_is_not_built_anew(stored: Catalog, vectors: NDArray[np.float32]) -> None:
+    space = stored.embeddings.create("e", DIMENSIONS)
+    space.add(NAMES, vectors, build_index=False)
+    with stored.db.transaction() as conn:
+        conn.execute(f"create index mine on pgsim.embedding_{space.id} using hash (data_row_id)")
+    told: list[str] = []
+    space.build(note=told.append)
+    assert any('an index that is not of pgsim, "mine"' in line for line in told)
+    assert in_place(stored, space) == NAMES
+    assert space.kind.index_operand is not None
+
+
+def test_replaced_indexes_go_and_are_not_built_anew(
+    stored: Catalog, vectors: NDArray[np.float32], other: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    space = stored.embeddings.create("e", DIMENSIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FROM", COUNT + 1)
+        space.add(NAMES, vectors)
+    with stored.db.transaction() as conn:
+        conn.execute(
+            f"create index embedding_{space.id}_hnsw_old_1 on pgsim.embedding_{space.id}"
+            " using hnsw ((vector::public.vector(16)) public.vector_l2_ops)"
+        )
+    space.build(arrange=True)
+    with stored.db.transaction() as conn:
+        found = conn.execute(
+            "select relname from pg_class where relkind = 'i' and relname like %s order by 1",
+            (f"embedding_{space.id}_%",),
+        ).fetchall()
+    assert found == [(f"embedding_{space.id}_hnsw",), (f"embedding_{space.id}_pkey",)]
+
+
+def test_vectors_of_another_role(
+    stored: Catalog, vectors: NDArray[np.float32], other: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """The server computes what an index is over with the rights of whoever owns the table."""
+    space = stored.embeddings.create("e", DIMENSIONS)
+    space.add(NAMES, vectors, build_index=False)
+    other.execute("create role keeper_of_vectors")
+    other.execute("grant usage, create on schema pgsim to keeper_of_vectors")
+    other.execute(f"alter table pgsim.embedding_{space.id} owner to keeper_of_vectors")  # type: ignore[arg-type]
+    other.commit()
+    try:
+        assert arrange(stored.db, space.kind)
+        assert changes(in_place(stored, space)) < FEW
+    finally:
+        other.execute(f"alter table pgsim.embedding_{space.id} owner to current_user")  # type: ignore[arg-type]
+        other.execute("drop owned by keeper_of_vectors")
+        other.execute("drop role keeper_of_vectors")
+        other.commit()
+
+
+def test_a_build_that_fails_after_that_tells_what_is_left(stored: Catalog, vectors: NDArray[np.float32]) -> None:
+    space = stored.embeddings.create("e", DIMENSIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FROM", COUNT + 1)
+        space.add(NAMES, vectors, build_index=False)
+        space.build(m=12, ef_construction=80)
+    told: list[str] = []
+
+    def stop(step: str, done: int, of: int | None) -> None:
+        if step == "index":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        space.build(arrange=True, progress=stop, note=told.append)
+    assert told[-1].endswith(f"until: pgsim embeddings build {space.id}")
+    assert stored.search("e", ["r0007"], score=(0, 1), limit=5).complete
+    built = stored.embeddings.get("e").build().kind.search_settings
+    assert (built["m"], built["ef_construction"]) == (12, 80)
+
+
+def test_again_where_there_is_an_index(
+    stored: Catalog, vectors: NDArray[np.float32], other: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    space = stored.embeddings.create("e", DIMENSIONS)
+    space.add(NAMES, vectors, build_index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FROM", COUNT + 1)
+        space.build(m=12)
+        told: list[str] = []
+        space.build(arrange=True, note=told.append)
+        assert any("fewer than 4,001 are short" in line for line in told)
+    space.apply_settings(space.find_settings(0.9))
+    mark = space.kind.unindexed_mark
+    # While somebody reads the index stays, and is built anew beside it.
+    other.execute(f"select count(*) from pgsim.embedding_{space.id}")  # type: ignore[arg-type]
+    space.build(arrange=True)
+    other.rollback()
+    assert in_place(stored, space) == NAMES
+    assert mark != space.kind.unindexed_mark is not None
+    steps: list[str] = []
+    searched: list[str] = []
+
+    def progress(step: str, done: int, of: int | None) -> None:
+        steps.append(step)
+        if step == "index" and not done:
+            # The build has not committed: others see a type without an index.
+            searched.append(stored.search("e", ["r0007"], score=(0, 1), limit=5).plan["reason"])
+
+    space.build(arrange=True, progress=progress)
+    assert [step for step in dict.fromkeys(steps) if step in ("arrange", "index", "measure")] == [
+        "arrange", "index", "measure"
+    ]  # fmt: skip
+    assert searched == ["the embedding type has no index that meets the recall target for these anchors"]
+    assert changes(in_place(stored, space)) < FEW
+    settings = space.kind.search_settings
+    assert (settings["m"], settings["target"], settings["vectors"]) == (12, 0.9, COUNT)
+    assert stored.search("e", ["r0007"], score=(0, 1), limit=5)[0].data_row_id == "r0007"
 
 
 def test_an_interruption_leaves_all_as_it_was(stored: Catalog, vectors: NDArray[np.float32]) -> None:
@@ -182,7 +300,7 @@ def test_an_interruption_leaves_all_as_it_was(stored: Catalog, vectors: NDArray[
         space.build(progress=stop)
     assert in_place(stored, space) == NAMES
     space.build()
-    assert changes(in_place(stored, space)) < 3 * CLUSTERS
+    assert changes(in_place(stored, space)) < FEW
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
@@ -190,7 +308,7 @@ def test_vectors_of_any_size(stored: Catalog, vectors: NDArray[np.float32], scal
     space = stored.embeddings.create("e", DIMENSIONS)
     space.add(NAMES, (vectors * scale).astype(np.float32), build_index=False)
     assert arrange(stored.db, space.kind)
-    assert changes(in_place(stored, space)) < 3 * CLUSTERS
+    assert changes(in_place(stored, space)) < FEW
 
 
 def test_equal_vectors(stored: Catalog) -> None:
