@@ -93,8 +93,8 @@ def arrange(
     note(f"putting {count:,} vectors in an order of likeness")
     try:
         with db.autocommit() as conn, db.autocommit() as reader:
-            _note_places(conn, reader, kind, count, progress)
             try:
+                _note_places(conn, reader, kind, count, progress)
                 with conn.transaction():
                     _move(db, conn, kind, count, dropping=dropping)
             finally:

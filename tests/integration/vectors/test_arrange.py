@@ -188,9 +188,7 @@ def test_an_index_of_somebodys_own_is_not_built_anew(stored: Catalog, vectors: N
     assert space.kind.index_operand is not None
 
 
-def test_replaced_indexes_go_and_are_not_built_anew(
-    stored: Catalog, vectors: NDArray[np.float32], other: psycopg.Connection[tuple[object, ...]]
-) -> None:
+def test_replaced_indexes_go_and_are_not_built_anew(stored: Catalog, vectors: NDArray[np.float32]) -> None:
     space = stored.embeddings.create("e", DIMENSIONS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FROM", COUNT + 1)
@@ -200,13 +198,14 @@ def test_replaced_indexes_go_and_are_not_built_anew(
             f"create index embedding_{space.id}_hnsw_old_1 on pgsim.embedding_{space.id}"
             " using hnsw ((vector::public.vector(16)) public.vector_l2_ops)"
         )
-    space.build(arrange=True)
+    # Before the build, which drops what it has replaced in any case.
+    assert arrange(stored.db, space.kind, dropping=True)
     with stored.db.transaction() as conn:
         found = conn.execute(
             "select relname from pg_class where relkind = 'i' and relname like %s order by 1",
             (f"embedding_{space.id}_%",),
         ).fetchall()
-    assert found == [(f"embedding_{space.id}_hnsw",), (f"embedding_{space.id}_pkey",)]
+    assert found == [(f"embedding_{space.id}_pkey",)]
 
 
 def test_vectors_of_another_role(
@@ -301,6 +300,23 @@ def test_an_interruption_leaves_all_as_it_was(stored: Catalog, vectors: NDArray[
     assert in_place(stored, space) == NAMES
     space.build()
     assert changes(in_place(stored, space)) < FEW
+
+
+def test_a_callback_that_fails_leaves_nothing_in_the_sessions(stored: Catalog, vectors: NDArray[np.float32]) -> None:
+    """Which others are lent next."""
+    space = stored.embeddings.create("e", DIMENSIONS)
+    space.add(NAMES, vectors, build_index=False)
+
+    def fail(step: str, done: int, of: int | None) -> None:
+        if step == "arrange":
+            raise ValueError(step)
+
+    with pytest.raises(ValueError, match="arrange"):
+        space.build(progress=fail)
+    with stored.db.autocommit() as one, stored.db.autocommit() as another:
+        for conn in (one, another):
+            assert conn.execute("select to_regclass('pg_temp.pgsim_place')").fetchone() == (None,)
+    assert in_place(stored, space) == NAMES
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
